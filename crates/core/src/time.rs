@@ -1,0 +1,22 @@
+//! Points in time as plain numbers. Reading a clock is somebody else's business.
+
+use serde::{Deserialize, Serialize};
+
+/// Microseconds since 1970-01-01T00:00:00Z, leap seconds ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Microseconds from `earlier` to `self`; zero where the clock went back.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+
+    /// The point `micros` microseconds later, saturating.
+    #[must_use]
+    pub fn plus_micros(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(i64::try_from(micros).unwrap_or(i64::MAX)))
+    }
+}
