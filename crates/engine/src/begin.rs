@@ -1,0 +1,300 @@
+//! Beginning a run: everything that is fixed before the first step, put on record before anything happens.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use runstone_core::cell::Cell;
+use runstone_core::graph::Graph;
+use runstone_core::machine::{Layout, Limits, Machine, Policy};
+use runstone_core::record::{MaterializationRecord, RunId};
+use runstone_core::select::{Chosen, Request};
+use runstone_core::spec::model::InputRef;
+use runstone_core::store::{NewRun, NewTask, Ownership, Store, StoreError, VersionRef};
+use runstone_exec::local::{ForkServer, LocalExecutor};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::clock;
+use crate::driver::{Control, DriveError, Driver, Event, Known, Parts, Summary, TaskData};
+use crate::environment::Asked as Environment;
+use crate::hooks;
+use crate::ledger::{Entry, Ledger, Published};
+use crate::owner;
+use crate::prepare::{PrepareError, Prepared};
+use crate::report::{Counts, Reporter, RunEvent};
+use crate::site::Site;
+
+/// How to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Processes at once.
+    pub jobs: u32,
+    /// The first failure stops everything that has not started.
+    pub fail_fast: bool,
+    /// Resolve Python environments anew.
+    pub relock: bool,
+}
+
+/// A run could not be begun or driven to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The record cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Something went wrong on the way. What is on record stays true.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    /// The text that is on record with the run cannot be used any more.
+    #[error("the definition on record cannot be used")]
+    Prepare(#[from] PrepareError),
+    /// The run's folder or the executor cannot be made.
+    #[error("cannot prepare run folder {folder}: {message}")]
+    Folder {
+        /// The folder.
+        folder: String,
+        /// Why.
+        message: String,
+    },
+    /// Another process drives the run.
+    #[error("run #{0} is being driven by another process")]
+    Busy(i64),
+    /// There is nothing left to do.
+    #[error("run #{0} has succeeded; there is nothing to resume")]
+    Over(i64),
+    /// The run's objects are in another content store than this project's.
+    #[error("run #{0} keeps its objects in another content store; resume it where it was begun")]
+    ElsewhereStored(i64),
+    /// Something the run is to read is not on record.
+    #[error("{0}")]
+    Input(String),
+}
+
+/// What is kept with a run about how it was asked for, beside its definition and parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) selection: Request,
+    pub(crate) overlays: Vec<(String, String)>,
+    pub(crate) allow_unsupported: bool,
+    pub(crate) fail_fast: bool,
+    /// Publications of other pipelines, by name and version as written.
+    pub(crate) pins: Vec<(String, String, Vec<MaterializationRecord>)>,
+}
+
+/// Begins a run and drives it to its end. `control` receives the way to end it early.
+///
+/// # Errors
+/// [`RunError`]. Failing steps are no error: see [`Summary::state`].
+#[expect(clippy::too_many_arguments, reason = "the parts of a run, each from another place")]
+pub fn run(
+    site: &Site,
+    prepared: Prepared,
+    mut store: Box<dyn Store>,
+    server: ForkServer,
+    options: RunOptions,
+    environment: Environment,
+    reporter: &mut dyn Reporter,
+    control: impl FnOnce(Control),
+) -> Result<Summary, RunError> {
+    let prepared = Arc::new(prepared);
+    let run = RunId(Uuid::now_v7());
+    let external = pin_external(&prepared, store.as_mut())?;
+    check_external(&prepared, &external)?;
+    let ledger = pinned(&prepared, store.as_mut())?;
+    let tasks = fresh_tasks(&prepared.graph);
+    let new = new_run(site, &prepared, run, &external, options, environment.wait());
+    let bench = Bench::set_up(site, run, server)?;
+    let number = store.create_run(&new)?;
+    reporter.event(&RunEvent::RunStarted {
+        number,
+        run,
+        pipeline: prepared.pipeline.name.to_string(),
+        tasks: u32::try_from(new.tasks.len()).unwrap_or(u32::MAX),
+        resumed: false,
+    });
+    let layout = Layout::new(&prepared.pipeline, &prepared.graph, &prepared.selection);
+    let machine = Machine::new(layout, limits(options.jobs), policy(run, options.fail_fast));
+    control(Control(bench.events.0.clone()));
+    let parts = Parts {
+        site: site.clone(),
+        prepared: Arc::clone(&prepared),
+        run,
+        number,
+        owner: Ownership { run, epoch: 1 },
+        folder: site.project.run_dir(run.0),
+        reader: store.reopen()?,
+        writer: store,
+        machine,
+        next_row: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
+        tasks,
+        ledger,
+        external,
+        known: Known::default(),
+        counts: Counts::default(),
+        relock: options.relock,
+        executor: Box::new(bench.executor),
+        events: bench.events,
+    };
+    let summary = Driver::new(parts, reporter)?.drive()?;
+    hooks::run(site, &prepared, &summary, reporter);
+    Ok(summary)
+}
+
+/// A run's folder with its lock, and the executor that holds it.
+pub(crate) struct Bench {
+    pub(crate) executor: LocalExecutor,
+    pub(crate) events: (std::sync::mpsc::Sender<Event>, std::sync::mpsc::Receiver<Event>),
+}
+
+impl Bench {
+    /// Takes the lock of a run that is being made.
+    fn set_up(site: &Site, run: RunId, server: ForkServer) -> Result<Self, RunError> {
+        let folder = site.project.run_dir(run.0);
+        let failed = |message: String| RunError::Folder { folder: folder.display().to_string(), message };
+        let lock = owner::try_lock(&folder).map_err(|error| failed(error.to_string()))?;
+        let lock = lock.ok_or_else(|| failed("somebody else holds its lock".to_owned()))?;
+        Self::with_lock(&folder, lock.into(), server).map_err(failed)
+    }
+
+    pub(crate) fn with_lock(folder: &std::path::Path, lock: OwnedFd, server: ForkServer) -> Result<Self, String> {
+        let events = channel();
+        let sender = events.0.clone();
+        let executor = LocalExecutor::new(server, owner::journal_path(folder), Some(lock), move |report| {
+            // Without a loop the outcome stays in the journal, where the next owner finds it.
+            let _ = sender.send(Event::Report(report));
+        })
+        .map_err(|error| crate::text(&error))?;
+        Ok(Self { executor, events })
+    }
+}
+
+pub(crate) fn policy(run: RunId, fail_fast: bool) -> Policy {
+    Policy { fail_fast, seed: run.0.as_u64_pair().1 }
+}
+
+/// So many jobs, and nine tenths of the machine's memory for steps that say what they need.
+pub(crate) fn limits(jobs: u32) -> Limits {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    Limits::for_jobs(jobs, total.map_or(u64::MAX / 2, |kib| kib * 1024 / 10 * 9))
+}
+
+fn fresh_tasks(graph: &Graph) -> Vec<TaskData> {
+    let task = |(row, task): (usize, &runstone_core::graph::Task)| {
+        TaskData::new(task.node, task.cell.clone(), u32::try_from(row).unwrap_or(u32::MAX))
+    };
+    graph.tasks.iter().enumerate().map(task).collect()
+}
+
+fn new_run(
+    site: &Site,
+    prepared: &Prepared,
+    run: RunId,
+    external: &HashMap<(String, String), Vec<MaterializationRecord>>,
+    options: RunOptions,
+    environment: runstone_core::record::RunEnvironment,
+) -> NewRun {
+    let graph = &prepared.graph;
+    let tasks = (0..graph.tasks.len())
+        .filter(|&task| prepared.selection.runs_task(graph, task))
+        .map(|task| NewTask {
+            index: u32::try_from(task).unwrap_or(u32::MAX),
+            step: graph.label(&prepared.pipeline, graph.tasks[task].node).to_owned(),
+            cell: graph.tasks[task].cell.key(),
+        })
+        .collect();
+    let kept = Kept {
+        selection: prepared.request.clone(),
+        overlays: prepared.definition.overlays.clone(),
+        allow_unsupported: prepared.definition.allow_unsupported,
+        fail_fast: options.fail_fast,
+        pins: external.iter().map(|((name, version), found)| (name.clone(), version.clone(), found.clone())).collect(),
+    };
+    NewRun {
+        id: run,
+        pipeline: prepared.pipeline.name.to_string(),
+        definition: prepared.definition.text.clone(),
+        definition_path: prepared.definition.path.display().to_string(),
+        params: serde_json::json!(prepared.params),
+        request: serde_json::json!(kept),
+        trigger: "manual".to_owned(),
+        created: clock::now(),
+        store_marker: site.objects.marker(),
+        environment,
+        tasks,
+    }
+}
+
+/// What the steps of this run read of other pipelines, fixed once.
+pub(crate) fn pin_external(
+    prepared: &Prepared,
+    store: &mut dyn Store,
+) -> Result<HashMap<(String, String), Vec<MaterializationRecord>>, StoreError> {
+    let mut external = HashMap::new();
+    for (index, step) in prepared.pipeline.steps.values().enumerate() {
+        if !prepared.selection.nodes[index].runs() {
+            continue;
+        }
+        for input in step.inputs.values() {
+            let InputRef::Dataset { name, version } = &input.from else { continue };
+            let key = (name.clone(), version.clone());
+            if !external.contains_key(&key) {
+                let found = match version.parse::<VersionRef>() {
+                    Ok(wanted) => store.resolve(name, &wanted)?,
+                    Err(_) => Vec::new(),
+                };
+                external.insert(key, found);
+            }
+        }
+    }
+    Ok(external)
+}
+
+fn check_external(
+    prepared: &Prepared,
+    external: &HashMap<(String, String), Vec<MaterializationRecord>>,
+) -> Result<(), RunError> {
+    for step in prepared.pipeline.steps.values() {
+        for (slot, input) in &step.inputs {
+            let InputRef::Dataset { name, version } = &input.from else { continue };
+            let absent = external.get(&(name.clone(), version.clone())).is_some_and(Vec::is_empty);
+            if absent && !input.optional {
+                let message = format!("input `{slot}` of step `{}`: nothing is on record as {name}@{version}", step.name);
+                return Err(RunError::Input(message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The last publications of what is not part of the run but read by it.
+pub(crate) fn pinned(prepared: &Prepared, store: &mut dyn Store) -> Result<Ledger, StoreError> {
+    let mut ledger = Ledger::new(prepared.graph.nodes.len());
+    for (node, step) in prepared.pipeline.steps.values().enumerate() {
+        let partly = prepared.selection.cells[node].is_some();
+        if prepared.selection.nodes[node] != Chosen::Pinned && !partly {
+            continue;
+        }
+        let mut by_subset: HashMap<String, Vec<MaterializationRecord>> = HashMap::new();
+        for output in step.outputs.keys() {
+            let dataset = prepared.pipeline.dataset(step, output);
+            for record in store.resolve(&dataset, &VersionRef::Latest)? {
+                by_subset.entry(record.subset.clone()).or_default().push(record);
+            }
+        }
+        for (subset, records) in by_subset {
+            let cell = Cell::parse(&subset);
+            if prepared.selection.nodes[node].runs() && prepared.selection.chooses_cell(node, &cell) {
+                continue;
+            }
+            let attempts: Vec<_> = records.iter().map(|record| record.attempt).collect();
+            let metrics = store.metrics(&attempts)?.into_iter().map(|(_, metric)| metric).collect();
+            let outputs = records.iter().map(Published::on_record).collect();
+            ledger.enter(node, Entry { task: None, cell, outputs, metrics });
+        }
+    }
+    Ok(ledger)
+}

@@ -1,0 +1,282 @@
+//! From results of earlier tasks to what is asked of the next one: its inputs, its derivation, its pins.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use runstone_core::cell::{Cell, task_name};
+use runstone_core::derivation::{CollectedContent, Derivation, InputContent, Work};
+use runstone_core::hash::{ContentHash, Fingerprint};
+use runstone_core::name::Name;
+use runstone_core::record::{ContentKind, MaterializationRecord, Metric, Trust};
+use runstone_core::scalar::Scalar;
+use runstone_core::spec::model::{Action, InputRef, Source, Step};
+use runstone_core::store::{Pin, PinSource};
+
+use crate::facts::StepFacts;
+use crate::ledger::{Entry, Ledger, Published};
+use crate::prepare::Prepared;
+
+/// A task with everything known that decides its result.
+#[derive(Debug, Clone)]
+pub(crate) struct Derived {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) canonical: Vec<u8>,
+    pub(crate) inputs: Vec<(Name, Given)>,
+    pub(crate) facts: Arc<StepFacts>,
+    pub(crate) cell: Cell,
+}
+
+/// What an input turned out to hold.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Given {
+    /// Nothing.
+    Absent,
+    /// A file or folder.
+    One(Thing),
+    /// The collected outputs of an expanded step, in the order of their keys.
+    Many(Vec<Collected>),
+}
+
+/// A file or folder with its place in the record.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Thing {
+    pub(crate) hash: ContentHash,
+    pub(crate) kind: ContentKind,
+    pub(crate) size: u64,
+    pub(crate) file_name: String,
+    pub(crate) source: PinSource,
+}
+
+/// One entry of a collected list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Collected {
+    pub(crate) key: String,
+    pub(crate) cell: Vec<(String, Scalar)>,
+    pub(crate) output: String,
+    pub(crate) thing: Thing,
+    pub(crate) metrics: Vec<Metric>,
+}
+
+/// An item of a `foreach`: what its tasks see of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Item {
+    /// Its value, which is also its key.
+    pub(crate) value: Scalar,
+    /// The bytes it stands for, where it stands for any.
+    pub(crate) thing: Option<Thing>,
+}
+
+/// What derivations look at.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) prepared: &'a Prepared,
+    pub(crate) ledger: &'a Ledger,
+    /// Publications of other pipelines, pinned when the run began: (name, version) → what was found.
+    pub(crate) external: &'a HashMap<(String, String), Vec<MaterializationRecord>>,
+    /// By node: the items of `foreach` steps that have opened.
+    pub(crate) items: &'a HashMap<usize, Vec<Item>>,
+}
+
+impl From<&Published> for Thing {
+    fn from(published: &Published) -> Self {
+        Self {
+            hash: published.hash,
+            kind: published.kind,
+            size: published.size,
+            file_name: published.file_name.clone(),
+            source: published.source.clone(),
+        }
+    }
+}
+
+impl From<&MaterializationRecord> for Thing {
+    fn from(record: &MaterializationRecord) -> Self {
+        Self::from(&Published::on_record(record))
+    }
+}
+
+impl View<'_> {
+    /// The inputs of a task of a step whose needs are settled. `Err` names an input that must be there and is not.
+    pub(crate) fn inputs(&self, node: usize, step: &Step, cell: &Cell) -> Result<Vec<(Name, Given)>, String> {
+        step.inputs
+            .iter()
+            .map(|(name, input)| {
+                let given = self.given(node, step, cell, &input.from);
+                match given {
+                    Given::Absent if !input.optional => Err(format!("input `{name}` is absent: {}", self.absent(&input.from))),
+                    given => Ok((name.clone(), given)),
+                }
+            })
+            .collect()
+    }
+
+    fn given(&self, node: usize, step: &Step, cell: &Cell, from: &InputRef) -> Given {
+        match from {
+            InputRef::Step { step: source, output } => self.of_step(*source, output),
+            InputRef::Dataset { name, version } => self.of_dataset(name, version),
+            InputRef::Path(path) => self.of_path(path),
+            InputRef::Item => {
+                let wanted = step.foreach.as_ref().and_then(|foreach| cell.get(foreach.item.as_str()));
+                let item = self.items.get(&node).and_then(|items| items.iter().find(|item| Some(&item.value) == wanted));
+                item.and_then(|item| item.thing.clone()).map_or(Given::Absent, Given::One)
+            }
+        }
+    }
+
+    /// What an output of a step turned out to hold.
+    pub(crate) fn of_step(&self, source: usize, output: &Name) -> Given {
+        let entries = self.ledger.of(source);
+        let step = &self.prepared.pipeline.steps[source];
+        if step.matrix.is_none() && step.foreach.is_none() {
+            return entries.first().and_then(|entry| entry.output(output)).map_or(Given::Absent, |one| Given::One(one.into()));
+        }
+        let mut list: Vec<Collected> = entries
+            .iter()
+            .filter_map(|entry| Some(collected(step, entry, output, entry.output(output)?)))
+            .collect();
+        list.sort_by(|a, b| a.key.cmp(&b.key));
+        Given::Many(list)
+    }
+
+    fn of_dataset(&self, name: &str, version: &str) -> Given {
+        match self.external.get(&(name.to_owned(), version.to_owned())).map(Vec::as_slice) {
+            None | Some([]) => Given::Absent,
+            Some([one]) if one.subset.is_empty() => Given::One(one.into()),
+            Some(many) => Given::Many(
+                many.iter()
+                    .map(|record| Collected {
+                        key: task_name(name, &record.subset),
+                        cell: Vec::new(),
+                        output: record.output.clone(),
+                        thing: record.into(),
+                        metrics: Vec::new(),
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
+    fn of_path(&self, path: &str) -> Given {
+        let entry = self.prepared.files.get(path).and_then(|node| self.ledger.of(*node).first());
+        entry.and_then(|entry| entry.outputs.first()).map_or(Given::Absent, |one| Given::One(one.into()))
+    }
+
+    fn absent(&self, from: &InputRef) -> String {
+        match from {
+            InputRef::Step { step, output } => {
+                format!("`{}` did not publish `{output}`", self.prepared.pipeline.steps[*step].name)
+            }
+            InputRef::Dataset { name, version } => format!("nothing is on record as {name}@{version}"),
+            InputRef::Path(path) => format!("{path} is not there"),
+            InputRef::Item => "the item stands for no file".to_owned(),
+        }
+    }
+
+    /// What is asked of a task that runs a command.
+    pub(crate) fn derive(
+        &self,
+        node: usize,
+        step: &Step,
+        cell: &Cell,
+        facts: &Arc<StepFacts>,
+    ) -> Result<Derived, String> {
+        let inputs = self.inputs(node, step, cell)?;
+        let Action::Run(command) = &step.action else { unreachable!("sources are read, not run") };
+        let derivation = Derivation {
+            work: Work::Command(command.clone()),
+            code: facts.code_files().map(|(path, file)| (path.clone(), file.hash)).collect(),
+            params: facts.params_for(cell).into_iter().collect(),
+            cell: cell.clone(),
+            env: step.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            python: facts.python.as_ref().map(|python| python.lock.clone()),
+            platform: crate::facts::platform(),
+            inputs: inputs.iter().map(|(name, given)| (name.clone(), content(given))).collect(),
+            outputs: step.outputs.iter().map(|(name, output)| (name.clone(), output.clone())).collect(),
+        };
+        let (fingerprint, canonical) = derivation.seal();
+        Ok(Derived { fingerprint, canonical, inputs, facts: Arc::clone(facts), cell: cell.clone() })
+    }
+}
+
+/// What was asked of a task that read a source, once it has been read.
+pub(crate) fn derive_read(source: &str, content: ContentHash, facts: &Arc<StepFacts>) -> Derived {
+    let derivation = Derivation {
+        work: Work::Read { source: source.to_owned(), content },
+        code: BTreeMap::new(),
+        params: BTreeMap::new(),
+        cell: Cell::default(),
+        env: BTreeMap::new(),
+        python: None,
+        // The bytes of a source are the same on every machine.
+        platform: String::new(),
+        inputs: BTreeMap::new(),
+        outputs: BTreeMap::new(),
+    };
+    let (fingerprint, canonical) = derivation.seal();
+    Derived { fingerprint, canonical, inputs: Vec::new(), facts: Arc::clone(facts), cell: Cell::default() }
+}
+
+/// What a source is called in a derivation.
+pub(crate) fn source_text(source: &Source) -> &str {
+    match source {
+        Source::Path(path) => path,
+        Source::Url(url) => url,
+    }
+}
+
+fn collected(step: &Step, entry: &Entry, output: &Name, published: &Published) -> Collected {
+    Collected {
+        key: task_name(step.name.as_str(), &entry.cell.key()),
+        cell: entry.cell.values().iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+        output: output.to_string(),
+        thing: published.into(),
+        metrics: entry.metrics.clone(),
+    }
+}
+
+fn content(given: &Given) -> InputContent {
+    match given {
+        Given::Absent => InputContent::Absent,
+        Given::One(thing) => InputContent::One { hash: thing.hash, name: thing.file_name.clone() },
+        Given::Many(list) => InputContent::Many(
+            list.iter()
+                .map(|entry| CollectedContent {
+                    key: entry.key.clone(),
+                    hash: entry.thing.hash,
+                    name: entry.thing.file_name.clone(),
+                    metrics: entry.metrics.clone(),
+                })
+                .collect(),
+        ),
+    }
+}
+
+impl Derived {
+    /// Everything the task reads, each thing once for each input that names it.
+    pub(crate) fn things(&self) -> impl Iterator<Item = (&Name, &Thing)> {
+        self.inputs.iter().flat_map(|(name, given)| {
+            let things: Vec<&Thing> = match given {
+                Given::Absent => Vec::new(),
+                Given::One(thing) => vec![thing],
+                Given::Many(list) => list.iter().map(|entry| &entry.thing).collect(),
+            };
+            things.into_iter().map(move |thing| (name, thing))
+        })
+    }
+
+    /// What the attempt is pinned to. A thing read twice under one name is one pin.
+    pub(crate) fn pins(&self) -> Vec<Pin> {
+        let mut pins: Vec<Pin> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for (name, thing) in self.things() {
+            let key = match &thing.source {
+                PinSource::Materialization(id) => (name.as_str(), id.0, ""),
+                PinSource::Task { task, output } => (name.as_str(), -1 - i64::from(*task), output.as_str()),
+            };
+            if seen.insert(key) {
+                pins.push(Pin { slot: name.to_string(), source: thing.source.clone(), trust: Trust::Verified });
+            }
+        }
+        pins
+    }
+}

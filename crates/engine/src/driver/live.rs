@@ -1,0 +1,238 @@
+//! An attempt under way: from its intent to its judgement.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use runstone_core::attempt::{Cause, OutcomeRecord};
+use runstone_core::executor::{Report, Stop};
+use runstone_core::machine::{Failure, Input};
+use runstone_core::record::AttemptEnd;
+use runstone_core::spec::model::Step;
+use runstone_core::time::Timestamp;
+use runstone_core::hash::Fingerprint;
+use runstone_exec::local::Masker;
+use runstone_exec::local::journal::Started;
+use uuid::Uuid;
+
+use super::{Driver, Event, Staging};
+use crate::clock;
+use crate::judge::{self, Case, Judgement};
+use crate::report::RunEvent;
+use crate::staging::{self, Place};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) uuid: Uuid,
+    pub(crate) number: u32,
+    /// Set once a process may exist.
+    pub(crate) started: bool,
+    /// Asked for while the folder was still being prepared.
+    pub(crate) stop: Option<Stop>,
+    pub(crate) masker: Masker,
+    pub(crate) judgement: Option<Box<Judgement>>,
+    /// Known already to be other than what was asked.
+    pub(crate) tainted: Option<String>,
+    /// For an attempt of an earlier owner: what it was asked …
+    pub(crate) asked: Option<Fingerprint>,
+    /// … and where it stands, until it is taken up.
+    pub(crate) pick_up: Option<PickUp>,
+}
+
+/// Where an attempt of an earlier owner stands.
+#[derive(Debug, Clone)]
+pub(crate) enum PickUp {
+    /// Over; its outcome was not recorded yet.
+    Ended(OutcomeRecord),
+    /// It has, or had, a supervisor.
+    Started(Started),
+}
+
+impl Live {
+    pub(crate) fn new(uuid: Uuid, number: u32) -> Self {
+        Self { uuid, number, started: false, stop: None, masker: Masker::default(), judgement: None, tainted: None, asked: None, pick_up: None }
+    }
+}
+
+impl Driver<'_> {
+    /// Takes up an attempt of an earlier owner, if the task has one: works out again what is asked, and waits for its
+    /// outcome or fetches it from the journal.
+    pub(super) fn take_up(&mut self, task: usize) {
+        let Some(asked) = self.tasks[task].live.as_ref().and_then(|live| live.asked) else { return };
+        let derived = self.work_out_again(task);
+        let changed = match &derived {
+            Ok(derived) if derived.fingerprint == asked => None,
+            Ok(_) => Some("what is asked of the step is no longer what it was when the attempt was put on record".to_owned()),
+            Err(message) => Some(message.clone()),
+        };
+        self.tasks[task].derived = derived.ok().map(Arc::new);
+        let live = self.tasks[task].live.as_mut().expect("looked at above");
+        live.tainted = changed;
+        match live.pick_up.take() {
+            None => {}
+            Some(PickUp::Ended(record)) => {
+                // The loop holds the other end itself.
+                let _ = self.sender.send(Event::Report(Report::Ended(record)));
+            }
+            Some(PickUp::Started(started)) => {
+                let (attempt, journal) = (started.attempt, crate::owner::journal_path(&self.folder));
+                if let Err(message) = self.executor.adopt(&started, &journal) {
+                    let _ = self.sender.send(Event::Report(Report::Vanished { attempt, message }));
+                }
+            }
+        }
+    }
+
+    /// Prepares an attempt that is on record; a thread of its own does so where it may take a while.
+    pub(super) fn spawn(&mut self, task: usize) {
+        if let Some(changed) = self.tasks[task].live.as_ref().and_then(|live| live.tainted.clone()) {
+            // Put on record by an earlier owner and never started: it must not start as something else.
+            return self.never_started(task, Cause::Lost, changed);
+        }
+        let data = &self.tasks[task];
+        let (Some(step), Some(derived), Some(live)) =
+            (self.step_of(task), data.derived.clone(), data.live.as_ref())
+        else {
+            unreachable!("only attempts on record are started")
+        };
+        let (site, prepared, step) = (self.site.clone(), Arc::clone(&self.prepared), Arc::new(step.clone()));
+        let slow = derived.facts.python.is_some()
+            || derived.things().any(|(_, thing)| thing.kind == runstone_core::record::ContentKind::Dir);
+        let (uuid, number, run_number, folder) = (live.uuid, live.number, self.number, self.attempt_folder(task, live.number));
+        let prepare = move |tell: &mut dyn FnMut(&str)| {
+            let place = Place {
+                attempt: uuid,
+                number,
+                run_number,
+                folder,
+                cwd: &prepared.folder,
+                pipeline: &prepared.pipeline.name,
+                log_limit: site.project.config().log_limit.value,
+            };
+            let secrets = site.secrets(&step)?;
+            staging::spec(&site, &step, &derived, &place, tell).map(|spec| Staging { spec, secrets })
+        };
+        if !slow {
+            let staged = prepare(&mut |_| {});
+            return self.staged(task, staged);
+        }
+        let (sender, name) = (self.sender.clone(), self.label(task).name);
+        self.helpers.run(move || {
+            let told = sender.clone();
+            let mut tell = |line: &str| {
+                // A line lost at the end of the loop is no loss.
+                let _ = told.send(Event::Building { name: name.clone(), line: line.to_owned() });
+            };
+            let staged = Box::new(prepare(&mut tell));
+            let _ = sender.send(Event::Staged { task, staged });
+        });
+    }
+
+    /// Starts an attempt that is prepared.
+    pub(super) fn staged(&mut self, task: usize, staged: Result<Staging, String>) {
+        let label = self.label(task);
+        let Some(live) = self.tasks[task].live.as_mut() else { return };
+        if live.stop.is_some() {
+            return self.never_started(task, Cause::Cancelled, "the run was stopped".to_owned());
+        }
+        let Staging { spec, secrets } = match staged {
+            Ok(staging) => staging,
+            Err(message) => return self.never_started(task, Cause::Internal, message),
+        };
+        live.masker = crate::site::Site::masker(&secrets);
+        live.started = true;
+        let attempt = live.number;
+        if let Err(error) = self.executor.start(&spec, &secrets) {
+            return self.never_started(task, Cause::Internal, crate::text(&error));
+        }
+        self.reporter.event(&RunEvent::TaskStarted { task: label, attempt });
+    }
+
+    /// Ends an attempt that has no process and will have none.
+    pub(super) fn never_started(&mut self, task: usize, cause: Cause, message: String) {
+        let judgement = without_process(cause, message, clock::now());
+        self.inputs.push_back(Input::Exited { task });
+        self.judged(task, Box::new(judgement));
+    }
+
+    pub(super) fn reported(&mut self, report: Report) {
+        match report {
+            Report::Ended(record) => match self.by_attempt.get(&record.attempt).copied() {
+                Some(task) => self.judge(task, record),
+                None => self.judge_adopted(record),
+            },
+            Report::Vanished { attempt, message } => match self.by_attempt.get(&attempt).copied() {
+                Some(task) => self.never_started(task, Cause::Lost, message),
+                None => self.adopted(attempt, Box::new(without_process(Cause::Lost, message, clock::now()))),
+            },
+        }
+    }
+
+    /// The slots of the attempt are free from here on; looking at its outputs is done by another thread.
+    pub(super) fn judge(&mut self, task: usize, record: OutcomeRecord) {
+        self.inputs.push_back(Input::Exited { task });
+        let (Some(step), Some(derived), Some(live)) =
+            (self.step_of(task), self.tasks[task].derived.clone(), self.tasks[task].live.as_ref())
+        else {
+            return self.never_started(task, Cause::Lost, "what was asked of it cannot be worked out any more".to_owned());
+        };
+        let case = Case {
+            record,
+            folder: self.attempt_folder(task, live.number),
+            datasets: step.outputs.keys().map(|output| self.prepared.pipeline.dataset(step, output)).collect(),
+            step: Arc::new(step.clone()),
+            derived,
+            home: self.prepared.folder.clone(),
+            masker: live.masker.clone(),
+            tainted: live.tainted.clone(),
+        };
+        let (site, sender) = (self.site.clone(), self.sender.clone());
+        self.judges.run(move || {
+            let judgement = Box::new(judge::judge(&site, &case));
+            // Without a loop the outcome stays in the journal, where the next owner finds it.
+            let _ = sender.send(Event::Judged { task, judgement });
+        });
+    }
+
+    pub(super) fn judged(&mut self, task: usize, judgement: Box<Judgement>) {
+        let Some(live) = self.tasks[task].live.as_mut() else { return };
+        self.by_attempt.remove(&live.uuid);
+        let failure = judgement.failure.clone();
+        live.judgement = Some(judgement);
+        self.inputs.push_back(Input::Ended { task, failure });
+    }
+
+    pub(super) fn attempt_folder(&self, task: usize, number: u32) -> PathBuf {
+        self.folder.join(format!("{}.{number}", self.tasks[task].row))
+    }
+
+    pub(super) fn step_of(&self, task: usize) -> Option<&Step> {
+        self.prepared.graph.step(&self.prepared.pipeline, self.tasks[task].node)
+    }
+}
+
+/// The judgement of an attempt that left nothing behind.
+pub(crate) fn without_process(cause: Cause, message: String, at: Timestamp) -> Judgement {
+    Judgement {
+        failure: Some(Failure { cause, exit_code: None, message: message.clone() }),
+        end: AttemptEnd {
+            started: at,
+            ended: at,
+            cause,
+            exit_code: None,
+            signal: None,
+            message: Some(message),
+            user_us: 0,
+            system_us: 0,
+            peak_rss: 0,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            leftovers: 0,
+            tainted: None,
+        },
+        outputs: Vec::new(),
+        metrics: Vec::new(),
+        metadata: None,
+        objects: runstone_exec::objects::Batch::default(),
+    }
+}

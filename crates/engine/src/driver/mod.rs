@@ -1,0 +1,431 @@
+//! The loop that drives one run: the machine decides, the executor and the pools do, the recorder makes durable.
+//!
+//! ```text
+//! events ──► inputs ──► machine ──► commands ──► changes ──► recorder ──► applied ──► inputs
+//!   ▲                                   └──────► executor, pools ──────────────────────► events
+//! ```
+//!
+//! Everything that happens arrives in one channel and is put in one order here. Nothing is shown to anyone, and no
+//! process is started, before what it rests on is durable; the machine itself decides ahead of that, because the only
+//! way a record can fail is that the run has a new owner, and then everything stops.
+
+mod adopt;
+mod applied;
+mod live;
+mod lookup;
+mod obey;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use runstone_core::attempt::AttemptSpec;
+use runstone_core::cell::{Cell, task_name};
+use runstone_core::executor::{Executor, Report, SecretEnv, Stop};
+use runstone_core::hash::Fingerprint;
+use runstone_core::machine::{Failure, Input, Machine};
+use runstone_core::record::{MaterializationRecord, RunId, RunState};
+use runstone_core::store::{Applied, Change, Flight, Ownership, RunRef, Store, StoreError};
+use runstone_core::time::Timestamp;
+use runstone_exec::objects::Batch as Objects;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::derive::{Derived, Item};
+use crate::facts::{StepFacts, StepPython};
+use crate::judge::Judgement;
+use crate::ledger::Ledger;
+use crate::pool::Pool;
+use crate::prepare::Prepared;
+use crate::recorder::{Batch, RecordError, Recorder};
+use crate::report::{Counts, Reporter, RunEvent, TaskLabel};
+use crate::site::Site;
+use crate::source::ReadContent;
+
+pub(crate) use adopt::{Known, KnownTask};
+pub(crate) use live::{Live, PickUp};
+pub(crate) use lookup::is_complete;
+
+/// How often a request to end from another process is looked for.
+const CANCEL_POLL: Duration = Duration::from_secs(1);
+/// How often an attempt of another run is looked at, while tasks wait for it.
+const FLIGHT_POLL: Duration = Duration::from_millis(100);
+/// How often a watcher may redraw.
+const REDRAW: Duration = Duration::from_millis(120);
+
+/// Something that happened outside the loop.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// From the executor.
+    Report(Report),
+    /// An attempt was judged.
+    Judged { task: usize, judgement: Box<Judgement> },
+    /// An attempt of another, dead run was judged.
+    Adopted { uuid: Uuid, judgement: Box<Judgement> },
+    /// A source was read.
+    Read { task: usize, content: Box<Result<ReadContent, Failure>> },
+    /// A folder was prepared.
+    Staged { task: usize, staged: Box<Result<Staging, String>> },
+    /// A Python environment was resolved.
+    Python { step: usize, python: Box<Result<StepPython, String>> },
+    /// A line about an environment being made.
+    Building { name: String, line: String },
+    /// A batch was made durable, or not.
+    Committed(Result<Vec<Applied>, RecordError>),
+    /// An output was put where people look, or not.
+    Placed(Result<(), String>),
+    /// Somebody wants the run to end.
+    Stop(Stop),
+}
+
+/// What is needed to start an attempt.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    pub(crate) spec: AttemptSpec,
+    pub(crate) secrets: SecretEnv,
+}
+
+/// A way to end a run from outside its loop.
+#[derive(Debug, Clone)]
+pub struct Control(pub(crate) Sender<Event>);
+
+impl Control {
+    /// Asks for the end of the run. Later requests may be harder, never softer.
+    pub fn stop(&self, how: Stop) {
+        // After the end of the loop there is nothing left to stop.
+        let _ = self.0.send(Event::Stop(how));
+    }
+}
+
+/// The run could not be driven to its end. What is on record stays true; `resume` goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The record could not be made.
+    #[error("cannot record what happened")]
+    Record(#[from] RecordError),
+    /// The record could not be read.
+    #[error("cannot read the record")]
+    Store(#[from] StoreError),
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[from] std::io::Error),
+    /// The record does not agree with what this loop did: another process has written this run.
+    #[error("task {task} was changed by another process")]
+    Overtaken {
+        /// The task.
+        task: String,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its number.
+    pub number: i64,
+    /// Its identity.
+    pub run: RunId,
+    /// Its state.
+    pub state: RunState,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// How its tasks ended.
+    pub counts: Counts,
+}
+
+/// What the loop knows about a task beside what the machine knows.
+#[derive(Debug)]
+pub(crate) struct TaskData {
+    pub(crate) node: usize,
+    pub(crate) cell: Cell,
+    /// Its position on record.
+    pub(crate) row: u32,
+    pub(crate) derived: Option<Arc<Derived>>,
+    pub(crate) live: Option<Live>,
+    /// The earlier result that stands for it.
+    pub(crate) hit: Option<Box<runstone_core::store::Earlier>>,
+    /// What a source held.
+    pub(crate) read: Option<Box<ReadContent>>,
+}
+
+impl TaskData {
+    pub(crate) fn new(node: usize, cell: Cell, row: u32) -> Self {
+        Self { node, cell, row, derived: None, live: None, hit: None, read: None }
+    }
+}
+
+/// What to do once a change is on record.
+#[derive(Debug)]
+enum Note {
+    Nothing,
+    Assigned { task: usize },
+    Finished { task: usize, told: RunEvent, published: bool },
+    Settled { task: usize, told: Option<RunEvent> },
+    Ended,
+}
+
+/// Everything a loop is made of.
+pub(crate) struct Parts {
+    pub(crate) site: Site,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) run: RunId,
+    pub(crate) number: i64,
+    pub(crate) owner: Ownership,
+    pub(crate) folder: PathBuf,
+    pub(crate) reader: Box<dyn Store>,
+    pub(crate) writer: Box<dyn Store>,
+    pub(crate) machine: Machine,
+    pub(crate) tasks: Vec<TaskData>,
+    pub(crate) ledger: Ledger,
+    pub(crate) external: HashMap<(String, String), Vec<MaterializationRecord>>,
+    /// Cells of `foreach` steps that are on record from an earlier part of the run.
+    pub(crate) known: Known,
+    pub(crate) counts: Counts,
+    pub(crate) next_row: u32,
+    pub(crate) relock: bool,
+    pub(crate) executor: Box<dyn LocalLike>,
+    pub(crate) events: (Sender<Event>, Receiver<Event>),
+}
+
+/// An executor that can also take over attempts of a dead owner.
+pub(crate) trait LocalLike: Executor {
+    /// Waits for an attempt that somebody else started; its report comes like any other.
+    fn adopt(&mut self, started: &runstone_exec::local::journal::Started, journal: &std::path::Path) -> Result<(), String>;
+}
+
+impl LocalLike for runstone_exec::local::LocalExecutor {
+    fn adopt(&mut self, started: &runstone_exec::local::journal::Started, journal: &std::path::Path) -> Result<(), String> {
+        Self::adopt(self, started, journal).map_err(|error| crate::text(&error))
+    }
+}
+
+/// The loop. See the module.
+pub(crate) struct Driver<'r> {
+    site: Site,
+    prepared: Arc<Prepared>,
+    run: RunId,
+    number: i64,
+    owner: Ownership,
+    folder: PathBuf,
+    reader: Box<dyn Store>,
+    recorder: Recorder,
+    executor: Box<dyn LocalLike>,
+    judges: Pool,
+    helpers: Pool,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    machine: Machine,
+    tasks: Vec<TaskData>,
+    ledger: Ledger,
+    external: HashMap<(String, String), Vec<MaterializationRecord>>,
+    known: Known,
+    items: HashMap<usize, Vec<Item>>,
+    facts: HashMap<usize, Arc<StepFacts>>,
+    pythons: HashMap<usize, lookup::PythonState>,
+    relock: bool,
+    inputs: VecDeque<Input>,
+    opens: Vec<usize>,
+    looks: Vec<usize>,
+    outbox: Vec<(Change, Note)>,
+    objects: Objects,
+    under_way: Option<Vec<Note>>,
+    by_attempt: HashMap<Uuid, usize>,
+    /// By fingerprint: tasks of this run that wait for another task of it. Present while that one is not settled.
+    own_flights: HashMap<Fingerprint, Vec<usize>>,
+    held: HashMap<usize, Flight>,
+    adoptions: HashMap<Uuid, adopt::Adoption>,
+    next_row: u32,
+    wake: Option<Timestamp>,
+    placing: usize,
+    reporter: &'r mut dyn Reporter,
+    counts: Counts,
+    ended: Option<(RunState, Option<String>)>,
+    begun: Instant,
+}
+
+impl<'r> Driver<'r> {
+    pub(crate) fn new(parts: Parts, reporter: &'r mut dyn Reporter) -> Result<Self, DriveError> {
+        let (sender, events) = parts.events;
+        let done = sender.clone();
+        let objects = Arc::clone(&parts.site.objects);
+        let recorder = Recorder::start(parts.writer, objects, move |result| {
+            // Without a loop there is nobody to tell.
+            let _ = done.send(Event::Committed(result));
+        })?;
+        let by_attempt = parts
+            .tasks
+            .iter()
+            .enumerate()
+            .filter_map(|(index, task)| Some((task.live.as_ref()?.uuid, index)))
+            .collect();
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Self {
+            recorder,
+            judges: Pool::new("judge", cores)?,
+            helpers: Pool::new("helper", cores)?,
+            sender,
+            events,
+            begun: Instant::now(),
+            site: parts.site,
+            prepared: parts.prepared,
+            run: parts.run,
+            number: parts.number,
+            owner: parts.owner,
+            folder: parts.folder,
+            reader: parts.reader,
+            executor: parts.executor,
+            machine: parts.machine,
+            tasks: parts.tasks,
+            ledger: parts.ledger,
+            external: parts.external,
+            known: parts.known,
+            counts: parts.counts,
+            next_row: parts.next_row,
+            relock: parts.relock,
+            items: HashMap::new(),
+            facts: HashMap::new(),
+            pythons: HashMap::new(),
+            inputs: VecDeque::new(),
+            opens: Vec::new(),
+            looks: Vec::new(),
+            outbox: Vec::new(),
+            objects: Objects::default(),
+            under_way: None,
+            by_attempt,
+            own_flights: HashMap::new(),
+            held: HashMap::new(),
+            adoptions: HashMap::new(),
+            wake: None,
+            placing: 0,
+            reporter,
+            ended: None,
+        })
+    }
+
+    /// Drives the run to its end.
+    pub(crate) fn drive(mut self) -> Result<Summary, DriveError> {
+        for task in 0..self.tasks.len() {
+            self.take_up(task);
+        }
+        self.inputs.push_back(Input::Begin);
+        let mut next_cancel_poll = Instant::now() + CANCEL_POLL;
+        loop {
+            self.advance()?;
+            self.send_batch();
+            if self.ended.is_some() && self.under_way.is_none() && self.outbox.is_empty() && self.placing == 0 {
+                break;
+            }
+            match self.events.recv_timeout(self.patience(next_cancel_poll)) {
+                Ok(event) => self.take(event)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the loop holds a sender itself"),
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.take(event)?;
+            }
+            if self.wake.is_some_and(|at| at <= clock::now()) {
+                self.wake = None;
+                self.inputs.push_back(Input::Tick);
+            }
+            if Instant::now() >= next_cancel_poll {
+                next_cancel_poll = Instant::now() + CANCEL_POLL;
+                self.look_for_cancel()?;
+            }
+            self.look_for_flights()?;
+            self.reporter.tick();
+        }
+        let (state, reason) = self.ended.take().expect("the loop ends with the run");
+        let wall_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.reporter.event(&RunEvent::RunEnded {
+            number: self.number,
+            state,
+            reason: reason.clone(),
+            counts: self.counts,
+            wall_us,
+        });
+        Ok(Summary { number: self.number, run: self.run, state, reason, counts: self.counts })
+    }
+
+    /// Feeds the machine until it has nothing more to say and no question is open.
+    fn advance(&mut self) -> Result<(), DriveError> {
+        loop {
+            while let Some(input) = self.inputs.pop_front() {
+                for command in self.machine.step(input, clock::now()) {
+                    self.obey(command);
+                }
+            }
+            if let Some(node) = self.opens.pop() {
+                let verdict = self.verdict(node);
+                self.inputs.push_back(Input::Opened { node, verdict });
+            } else if self.looks.is_empty() {
+                return Ok(());
+            } else {
+                self.answer_looks()?;
+            }
+        }
+    }
+
+    /// How long nothing needs to be looked at.
+    fn patience(&self, next_cancel_poll: Instant) -> Duration {
+        let mut patience = next_cancel_poll.saturating_duration_since(Instant::now()).min(REDRAW);
+        if let Some(at) = self.wake {
+            patience = patience.min(Duration::from_micros(at.since(clock::now())));
+        }
+        if !self.held.is_empty() {
+            patience = patience.min(FLIGHT_POLL);
+        }
+        patience
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), DriveError> {
+        match event {
+            Event::Report(report) => self.reported(report),
+            Event::Judged { task, judgement } => self.judged(task, judgement),
+            Event::Adopted { uuid, judgement } => self.adopted(uuid, judgement),
+            Event::Read { task, content } => self.was_read(task, *content)?,
+            Event::Staged { task, staged } => self.staged(task, *staged),
+            Event::Python { step, python } => self.python_resolved(step, *python),
+            Event::Building { name, line } => {
+                self.reporter.event(&RunEvent::EnvironmentBuilding { name, line });
+            }
+            Event::Committed(result) => self.committed(result?)?,
+            Event::Placed(result) => {
+                self.placing -= 1;
+                if let Err(message) = result {
+                    self.reporter.event(&RunEvent::Warning { message });
+                }
+            }
+            Event::Stop(how) => self.inputs.push_back(Input::Stop(how)),
+        }
+        Ok(())
+    }
+
+    fn look_for_cancel(&mut self) -> Result<(), DriveError> {
+        let run = self.reader.run(&RunRef::Prefix(self.run.to_string()))?;
+        if let Some(cancel) = run.and_then(|run| run.cancel) {
+            self.inputs.push_back(Input::Stop(if cancel == "now" { Stop::Now } else { Stop::Gracefully }));
+        }
+        Ok(())
+    }
+
+    /// Hands the changes that have come together to the recorder, unless it is still busy with the last ones.
+    fn send_batch(&mut self) {
+        if self.under_way.is_some() || self.outbox.is_empty() {
+            return;
+        }
+        let (changes, notes) = std::mem::take(&mut self.outbox).into_iter().unzip();
+        self.under_way = Some(notes);
+        self.recorder.send(Batch { owner: self.owner, changes, objects: std::mem::take(&mut self.objects) });
+    }
+
+    fn record(&mut self, change: Change, note: Note) {
+        self.outbox.push((change, note));
+    }
+
+    fn label(&self, task: usize) -> TaskLabel {
+        let data = &self.tasks[task];
+        let node = self.prepared.graph.label(&self.prepared.pipeline, data.node);
+        TaskLabel { index: data.row, name: task_name(node, &data.cell.key()) }
+    }
+}

@@ -1,0 +1,81 @@
+//! The items of a `foreach`: entries of a folder, elements of a JSON list, or the cells of an expanded step.
+
+use runstone_core::record::ContentKind;
+use runstone_core::scalar::Scalar;
+use runstone_core::spec::model::Foreach;
+use runstone_exec::objects::tree::TreeItem;
+use serde_json::Value as Json;
+
+use crate::derive::{Collected, Given, Item, Thing, View};
+use crate::site::Site;
+
+/// The most items of one step.
+const MAX_ITEMS: usize = 200_000;
+/// The largest list that is read, in bytes.
+const MAX_LIST: u64 = 64 << 20;
+
+/// The items, each once, in an order that does not depend on chance.
+///
+/// # Errors
+/// A sentence: the output is absent, too large, or holds no list.
+pub(crate) fn items(site: &Site, view: &View<'_>, foreach: &Foreach) -> Result<Vec<Item>, String> {
+    let mut items = match view.of_step(foreach.step, &foreach.output) {
+        Given::Absent => return Err(format!("there is nothing to go through: `{}` is absent", foreach.output)),
+        Given::One(thing) if thing.kind == ContentKind::Dir => entries(site, &thing)?,
+        Given::One(thing) => elements(site, &thing)?,
+        Given::Many(list) => list.into_iter().map(cell).collect(),
+    };
+    if items.len() > MAX_ITEMS {
+        return Err(format!("`{}` has {} items, more than {MAX_ITEMS}", foreach.output, items.len()));
+    }
+    let mut seen = std::collections::HashSet::new();
+    items.retain(|item| seen.insert(format!("{:?}", item.value)));
+    Ok(items)
+}
+
+/// The entries of a folder, by name.
+fn entries(site: &Site, folder: &Thing) -> Result<Vec<Item>, String> {
+    let entries = site.objects.entries(folder.hash).map_err(|error| crate::text(&error))?;
+    entries
+        .into_iter()
+        .map(|entry| {
+            let name = String::from_utf8(entry.name.to_vec())
+                .map_err(|_| "a folder that is gone through must have names in UTF-8".to_owned())?;
+            let (hash, kind, size) = match entry.item {
+                TreeItem::File { hash, size, .. } => (hash, ContentKind::File, size),
+                TreeItem::Dir { hash, size, .. } => (hash, ContentKind::Dir, size),
+                TreeItem::Symlink { .. } => return Err(format!("{name} is a link; a step cannot go through links")),
+            };
+            let thing = Thing { hash, kind, size, file_name: name.clone(), source: folder.source.clone() };
+            Ok(Item { value: Scalar::Text(name), thing: Some(thing) })
+        })
+        .collect()
+}
+
+/// The elements of a JSON list. Scalars stand for themselves, everything else for its canonical text.
+fn elements(site: &Site, file: &Thing) -> Result<Vec<Item>, String> {
+    let bytes = site.objects.read_verified(file.hash, MAX_LIST).map_err(|error| crate::text(&error))?;
+    let list: Vec<Json> = serde_json::from_slice(&bytes)
+        .map_err(|error| format!("{} must hold a JSON list to be gone through: {error}", file.file_name))?;
+    Ok(list
+        .into_iter()
+        .map(|element| {
+            let value = match element {
+                Json::Bool(value) => Scalar::Bool(value),
+                Json::String(text) => Scalar::Text(text),
+                Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+                    (Some(whole), _) => Scalar::Int(whole),
+                    (None, Some(float)) => Scalar::Float(float),
+                    (None, None) => Scalar::Text(number.to_string()),
+                },
+                // Objects of serde_json are sorted by key, so that the text does not depend on the order written.
+                other => Scalar::Text(other.to_string()),
+            };
+            Item { value, thing: None }
+        })
+        .collect())
+}
+
+fn cell(entry: Collected) -> Item {
+    Item { value: Scalar::Text(entry.key), thing: Some(entry.thing) }
+}

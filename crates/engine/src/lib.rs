@@ -1,0 +1,52 @@
+//! The loop that drives a run: core decides, exec does, the store remembers.
+//!
+//! `prepare` reads what was asked for, `begin` and `resume` put a run on record or take one over, and the driver
+//! carries it to its end. Nothing here prints; whoever watches gets events.
+
+mod begin;
+pub mod clock;
+mod derive;
+mod driver;
+pub mod environment;
+mod facts;
+mod hooks;
+mod items;
+mod judge;
+mod ledger;
+pub mod owner;
+mod plan;
+mod pool;
+mod prepare;
+pub mod project;
+mod recorder;
+pub mod report;
+mod reported;
+mod resume;
+mod site;
+mod source;
+mod staging;
+
+pub use begin::{RunError, RunOptions, run};
+pub use driver::{Control, DriveError, Summary};
+pub use facts::{StepFacts, StepPython, platform};
+pub use plan::{Decision, Plan, PlannedTask, Why, plan};
+pub use prepare::{Asked, Definition, PrepareError, Prepared, prepare, prepare_again};
+pub use recorder::RecordError;
+pub use resume::{folder_of, resume};
+pub use site::Site;
+pub use staging::{CONTEXT, StepContext};
+
+/// An error with its causes on one line, for places that keep text.
+pub(crate) fn text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

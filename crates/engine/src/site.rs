@@ -1,0 +1,88 @@
+//! Where a run takes place: the project's folders, its content store, its configuration. Opened once, passed down.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use runstone_core::executor::SecretEnv;
+use runstone_core::record::ContentKind;
+use runstone_core::spec::model::{EnvValue, Step};
+use runstone_exec::local::Masker;
+use runstone_exec::objects::{Checkouts, ObjectError, ObjectKind, ObjectStore};
+use runstone_exec::python::Environments;
+use runstone_exec::scan::Scanner;
+
+use crate::project::Project;
+
+/// See the module. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The project.
+    pub project: Project,
+    /// Its content store.
+    pub objects: Arc<ObjectStore>,
+    /// Shared checkouts of folders.
+    pub checkouts: Arc<Checkouts>,
+    /// Reads sources relative to the pipeline's folder and remembers what was in them.
+    pub scanner: Arc<Scanner>,
+    /// Python environments.
+    pub python: Arc<Environments>,
+    /// The environment runstone was started with.
+    pub environment: Arc<HashMap<String, String>>,
+}
+
+impl Site {
+    /// Opens the folders of a project, for a pipeline in the folder `folder`.
+    ///
+    /// # Errors
+    /// [`ObjectError`] where one of them cannot be opened or made.
+    pub fn open(project: Project, folder: &Path, environment: HashMap<String, String>) -> Result<Self, ObjectError> {
+        Ok(Self {
+            objects: Arc::new(ObjectStore::open(&project.objects_dir())?),
+            checkouts: Arc::new(Checkouts::open(&project.trees_dir())?),
+            scanner: Arc::new(Scanner::new(folder, &project.state_dir())?),
+            python: Arc::new(Environments::open(&project.envs_dir(), &project.locks_dir())),
+            environment: Arc::new(environment),
+            project,
+        })
+    }
+
+    /// The secrets a step asks for.
+    ///
+    /// # Errors
+    /// A sentence naming a secret that is not configured or cannot be read. Never its value.
+    pub(crate) fn secrets(&self, step: &Step) -> Result<SecretEnv, String> {
+        let wanted = step.env.iter().filter_map(|(variable, value)| match value {
+            EnvValue::Secret(name) => Some((variable, name)),
+            EnvValue::Plain(_) => None,
+        });
+        let (config, root) = (self.project.config(), self.project.root());
+        let value = |name: &str| {
+            config.secret(name, root, |key| self.environment.get(key).map(Into::into)).map_err(|error| crate::text(&error))
+        };
+        wanted.map(|(variable, name)| Ok((variable.clone(), value(name)?))).collect::<Result<_, _>>().map(SecretEnv)
+    }
+
+    /// Masks the secrets of a step in anything it reports.
+    pub(crate) fn masker(secrets: &SecretEnv) -> Masker {
+        Masker::new(secrets.0.iter().map(|(_, value)| value.as_str()))
+    }
+}
+
+/// The same distinction in two vocabularies.
+#[must_use]
+pub(crate) fn object_kind(kind: ContentKind) -> ObjectKind {
+    match kind {
+        ContentKind::File => ObjectKind::File,
+        ContentKind::Dir => ObjectKind::Tree,
+    }
+}
+
+/// The same distinction in two vocabularies.
+#[must_use]
+pub(crate) fn content_kind(kind: ObjectKind) -> ContentKind {
+    match kind {
+        ObjectKind::File => ContentKind::File,
+        ObjectKind::Tree => ContentKind::Dir,
+    }
+}
