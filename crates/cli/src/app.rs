@@ -1,0 +1,81 @@
+//! From arguments to exit code. Nothing is opened or read before the arguments are understood.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use runstone_exec::local::ForkServer;
+
+use crate::args::{Cli, Command};
+use crate::commands;
+use crate::context::Context;
+use crate::error::{CommandError, CommandResult, ErrorKind};
+use crate::terminal::Terminal;
+
+/// Runs the program.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are such errors too. Where they cannot be printed, nobody is there to be told.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(ErrorKind::Usage.exit_code()));
+        }
+    };
+    // While this process has one thread and little memory; what exists now is carried by every supervisor of a step.
+    let fork_server = cli.command.starts_steps().then(ForkServer::start).transpose();
+    let Cli { global, command } = cli;
+    let mut terminal = Terminal::new(global.color, global.quiet, global.verbose);
+    let context = Context::new(terminal, global.project).and_then(|mut context| {
+        context.fork_server = fork_server.map_err(|error| {
+            CommandError::new(ErrorKind::Internal, "cannot start the process that starts steps").because(error)
+        })?;
+        Ok(context)
+    });
+    let result = match context {
+        Ok(mut context) => {
+            let result = dispatch(command, &mut context).and_then(|()| context.terminal.flush());
+            terminal = context.terminal;
+            result
+        }
+        Err(error) => {
+            terminal = Terminal::new(global.color, global.quiet, global.verbose);
+            Err(error)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if error.kind != ErrorKind::BrokenPipe {
+                terminal.error(&error);
+            }
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Command, context: &mut Context) -> CommandResult<()> {
+    match command {
+        Command::Init(args) => commands::init::run(&args, context),
+        Command::Validate(args) => commands::validate::run(&args, context),
+        Command::Graph(args) => commands::graph::run(&args, context),
+        Command::Plan(args) => commands::plan::run(&args, context),
+        Command::Run(args) => commands::run::run(&args, context),
+        Command::Resume(args) => commands::resume::run(&args, context),
+        Command::Cancel(args) => commands::cancel::run(&args, context),
+        Command::Runs(args) => commands::runs::run(&args, context),
+        Command::Show(args) => commands::show::run(&args, context),
+        Command::Logs(args) => commands::logs::run(&args, context),
+        Command::Shell(args) => commands::shell::run(&args, context),
+        Command::Why(args) => commands::why::run(&args, context),
+        Command::Datasets(args) => commands::datasets::run(&args, context),
+        Command::Lineage(args) => commands::lineage::run(&args, context),
+        Command::Checkout(args) => commands::checkout::run(&args, context),
+        Command::Metrics(args) => commands::metrics::run(&args, context),
+        Command::Verify(args) => commands::verify::run(&args, context),
+        Command::Gc(args) => commands::gc::run(&args, context),
+        Command::Doctor(args) => commands::doctor::run(&args, context),
+        Command::Schema(args) => commands::schema::run(&args, context),
+        Command::Completions(args) => commands::completions::run(&args, context),
+        Command::ExitCodes(args) => commands::exit_codes::run(&args, context),
+    }
+}

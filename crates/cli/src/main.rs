@@ -1,0 +1,18 @@
+//! The `runstone` command. Everything it does starts in [`app::run`].
+
+mod app;
+mod args;
+mod commands;
+mod context;
+mod definition;
+mod disk;
+mod error;
+mod reference;
+mod render;
+mod report;
+mod terminal;
+mod view;
+
+fn main() -> std::process::ExitCode {
+    app::run()
+}

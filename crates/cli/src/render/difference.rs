@@ -1,0 +1,328 @@
+//! Why two fingerprints differ, in words: the fields that [`canonical::diff`] found, named as the language names them.
+
+use runstone_core::canonical::{self, Change, PathSegment, Value};
+use serde::Serialize;
+
+use super::derivation::{hash_text, short, short_hash};
+use super::harmless;
+use super::style::{BAD, GOOD, paint};
+
+/// The longest value shown beside its name, in characters.
+const INLINE: usize = 48;
+/// How many lines of a changed text are shown on either side.
+const SHOWN_LINES: usize = 6;
+
+/// One thing that differs between what was asked then and what is asked now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Difference {
+    pub(crate) what: What,
+    /// Which one: a path, a parameter, an input. Empty where there is only one.
+    pub(crate) name: String,
+    /// Absent where it was added.
+    pub(crate) old: Option<String>,
+    /// Absent where it was removed.
+    pub(crate) new: Option<String>,
+}
+
+/// What kind of thing differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum What {
+    Command,
+    Code,
+    Parameter,
+    Cell,
+    Environment,
+    Python,
+    Platform,
+    Input,
+    InputName,
+    InputMetric,
+    Output,
+    Source,
+    Recipe,
+    Other,
+}
+
+impl What {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Code => "code file",
+            Self::Parameter => "parameter",
+            Self::Cell => "matrix value",
+            Self::Environment => "environment variable",
+            Self::Python => "python environment",
+            Self::Platform => "platform",
+            Self::Input => "input data",
+            Self::InputName => "input file name",
+            Self::InputMetric => "metric of input",
+            Self::Output => "declared output",
+            Self::Source => "source",
+            Self::Recipe => "recipe of the fingerprint",
+            Self::Other => "field",
+        }
+    }
+}
+
+/// Everything in which `new` differs from `old`, in words.
+pub(crate) fn differences(old: &Value, new: &Value) -> Vec<Difference> {
+    named(canonical::diff(old, new))
+}
+
+/// Changes that were found already, in words.
+pub(crate) fn named(changes: Vec<Change>) -> Vec<Difference> {
+    changes.into_iter().flat_map(split).map(|change| name(&change)).collect()
+}
+
+/// A section that was absent on one side as its entries: each was added or removed by itself.
+fn split(change: Change) -> Vec<Change> {
+    const SECTIONS: [&str; 7] = ["code", "params", "cell", "env", "inputs", "outputs", "python"];
+    let is_section = matches!(&change.path.0[..], [PathSegment::Key(key)] if SECTIONS.contains(&key.as_str()));
+    let (entries, is_new) = match (&change.old, &change.new) {
+        (None, Some(Value::Map(entries))) if is_section => (entries, true),
+        (Some(Value::Map(entries)), None) if is_section => (entries, false),
+        _ => return vec![change],
+    };
+    let entry = |(key, value): (&String, &Value)| {
+        let mut path = change.path.clone();
+        path.0.push(PathSegment::Key(key.clone()));
+        let (old, new) = if is_new { (None, Some(value.clone())) } else { (Some(value.clone()), None) };
+        Change { path, old, new }
+    };
+    entries.iter().map(entry).collect()
+}
+
+fn name(change: &Change) -> Difference {
+    let keys: Vec<&str> = change
+        .path
+        .0
+        .iter()
+        .filter_map(|segment| match segment {
+            PathSegment::Key(key) => Some(key.as_str()),
+            PathSegment::Index(_) => None,
+        })
+        .collect();
+    let (what, name) = match keys[..] {
+        ["shell" | "argv", ..] => (What::Command, String::new()),
+        ["source" | "content"] => (What::Source, if keys[0] == "content" { "content".into() } else { String::new() }),
+        ["code", path] => (What::Code, path.to_owned()),
+        ["params", name, ..] => (What::Parameter, name.to_owned()),
+        ["cell", name, ..] => (What::Cell, name.to_owned()),
+        ["env", name, ..] => (What::Environment, name.to_owned()),
+        ["python", part, ..] => (What::Python, part.to_owned()),
+        ["platform"] => (What::Platform, String::new()),
+        ["inputs", input] | ["inputs", input, "content"] => (What::Input, input.to_owned()),
+        ["inputs", input, "name"] => (What::InputName, input.to_owned()),
+        ["inputs", input, entry] | ["inputs", input, entry, "content"] => (What::Input, format!("{input} ({entry})")),
+        ["inputs", input, entry, "name"] => (What::InputName, format!("{input} ({entry})")),
+        ["inputs", input, entry, "metrics"] => (What::InputMetric, format!("{input} ({entry})")),
+        ["inputs", input, entry, "metrics", metric, ..] => {
+            (What::InputMetric, format!("{input} ({entry}) {}", metric.trim_end_matches("[]")))
+        }
+        ["outputs", output, ..] => (What::Output, output.to_owned()),
+        ["recipe"] => (What::Recipe, String::new()),
+        _ => (What::Other, change.path.to_string()),
+    };
+    Difference { what, name, old: change.old.as_ref().map(value_text), new: change.new.as_ref().map(value_text) }
+}
+
+/// A value as people know it: hashes with their prefix, of an input its content.
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::Bytes(_) => hash_text(value),
+        Value::Map(map) => match (map.get("content"), map.get("secret")) {
+            (Some(content), _) => hash_text(content),
+            (_, Some(secret)) => format!("secret {}", short(secret)),
+            (None, None) => value.to_string(),
+        },
+        _ => short(value),
+    }
+}
+
+impl Difference {
+    /// One line, or several where a text of several lines changed.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let verb = match (&self.old, &self.new) {
+            (None, _) => "added",
+            (_, None) => "removed",
+            _ => "changed",
+        };
+        let mut line = format!("{} {verb}", self.what.words());
+        if !self.name.is_empty() {
+            line.push_str(&format!(": {}", harmless(&self.name)));
+        }
+        let (old, new) = (self.old.as_deref().map(shown), self.new.as_deref().map(shown));
+        let fits = |text: &Option<String>| text.as_ref().is_none_or(|text| text.chars().count() <= INLINE);
+        let is_one_line = [&self.old, &self.new].into_iter().flatten().all(|text| !text.contains('\n'));
+        if is_one_line && fits(&old) && fits(&new) {
+            let values: Vec<&str> = [old.as_deref(), new.as_deref()].into_iter().flatten().collect();
+            return vec![format!("{line}  {}", values.join(" → "))];
+        }
+        let (old, new) = changed_lines(self.old.as_deref().unwrap_or(""), self.new.as_deref().unwrap_or(""));
+        std::iter::once(line).chain(side("-", BAD, &old)).chain(side("+", GOOD, &new)).collect()
+    }
+}
+
+fn shown(text: &str) -> String {
+    if text.starts_with("b3:") && text.len() == 67 { short_hash(text).to_owned() } else { harmless(text) }
+}
+
+/// The lines between what two texts have in common at their beginning and end.
+fn changed_lines<'a>(old: &'a str, new: &'a str) -> (Vec<&'a str>, Vec<&'a str>) {
+    let (mut old, mut new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    while let (Some(a), Some(b)) = (old.last(), new.last())
+        && a == b
+    {
+        old.pop();
+        new.pop();
+    }
+    let start = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    (old.split_off(start), new.split_off(start))
+}
+
+fn side(sign: &str, style: anstyle::Style, lines: &[&str]) -> Vec<String> {
+    let mut out: Vec<String> = lines
+        .iter()
+        .take(SHOWN_LINES)
+        .map(|line| paint(style, &format!("  {sign} {}", super::table::shorten(&harmless(line), 100))))
+        .collect();
+    if lines.len() > SHOWN_LINES {
+        out.push(format!("  {sign} … {} more", super::count(lines.len() - SHOWN_LINES, "line")));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use runstone_core::cell::Cell;
+    use runstone_core::derivation::{CollectedContent, Derivation, InputContent, PythonLock, Work};
+    use runstone_core::hash::ContentHash;
+    use runstone_core::name::Name;
+    use runstone_core::record::Metric;
+    use runstone_core::scalar::Scalar;
+    use runstone_core::spec::model::{Command, EnvValue, Output};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn base() -> Derivation {
+        let input = InputContent::One { hash: ContentHash::of(b"data"), name: "data.csv".into() };
+        Derivation {
+            work: Work::Command(Command::Shell("python3 ./train.py".into())),
+            code: BTreeMap::from([("./train.py".to_owned(), ContentHash::of(b"code"))]),
+            params: BTreeMap::new(),
+            cell: Cell::default(),
+            env: BTreeMap::new(),
+            python: None,
+            platform: "linux-x86_64".into(),
+            inputs: BTreeMap::from([(name("data"), input)]),
+            outputs: BTreeMap::from([(name("model"), Output::default())]),
+        }
+    }
+
+    fn told(old: &Derivation, new: &Derivation) -> String {
+        let lines: Vec<String> =
+            differences(&old.to_value(), &new.to_value()).iter().flat_map(Difference::lines).collect();
+        anstream::adapter::strip_str(&lines.join("\n")).to_string()
+    }
+
+    #[test]
+    fn every_ingredient_is_named_in_words() {
+        let hash = |text: &[u8]| format!("b3:{}", ContentHash::of(text).short());
+        let (code, other, data) = (hash(b"code"), hash(b"other"), hash(b"data"));
+        let cases: Vec<(fn(&mut Derivation), String)> = vec![
+            (
+                |d| _ = d.code.insert("./train.py".into(), ContentHash::of(b"other")),
+                format!("code file changed: ./train.py  {code} → {other}"),
+            ),
+            (
+                |d| _ = d.code.insert("./more.py".into(), ContentHash::of(b"other")),
+                format!("code file added: ./more.py  {other}"),
+            ),
+            (|d| d.code.clear(), format!("code file removed: ./train.py  {code}")),
+            (|d| _ = d.params.insert(name("lr"), Scalar::Float(0.1)), "parameter added: lr  0.1".into()),
+            (|d| d.cell = Cell::new([(name("seed"), Scalar::Int(1))]), "matrix value added: seed  1".into()),
+            (
+                |d| _ = d.env.insert("T".into(), EnvValue::Secret("hub".into())),
+                "environment variable added: T  secret hub".into(),
+            ),
+            (|d| d.platform = "linux-aarch64".into(), "platform changed  linux-x86_64 → linux-aarch64".into()),
+            (
+                |d| d.python = Some(PythonLock { interpreter: "CPython 3.11".into(), lock: ContentHash::of(b"other") }),
+                format!("python environment added: interpreter  CPython 3.11\npython environment added: lock  {other}"),
+            ),
+            (
+                |d| _ = d.inputs.insert(name("data"), InputContent::Absent),
+                format!("input data changed: data  {data} → null"),
+            ),
+            (
+                |d| {
+                    _ = d.inputs.insert(
+                        name("data"),
+                        InputContent::One { hash: ContentHash::of(b"other"), name: "data.csv".into() },
+                    )
+                },
+                format!("input data changed: data  {data} → {other}"),
+            ),
+            (|d| _ = d.outputs.insert(name("log"), Output::default()), "declared output added: log  {}".into()),
+            (
+                |d| d.work = Work::Command(Command::Shell("python3 ./train.py -v".into())),
+                "command changed  python3 ./train.py → python3 ./train.py -v".into(),
+            ),
+            (
+                |d| d.work = Work::Read { source: "./x".into(), content: ContentHash::of(b"other") },
+                format!("source added: content  {other}\ncommand removed  python3 ./train.py\nsource added  ./x"),
+            ),
+        ];
+        for (change, expected) in cases {
+            let mut new = base();
+            change(&mut new);
+            assert_eq!(told(&base(), &new), expected);
+        }
+        let mut old = base();
+        old.params.insert(name("lr"), Scalar::Float(0.1));
+        let mut new = base();
+        new.params.insert(name("lr"), Scalar::Float(0.01));
+        assert_eq!(told(&old, &new), "parameter changed: lr  0.1 → 0.01");
+    }
+
+    #[test]
+    fn of_a_long_command_only_the_lines_that_changed_are_shown() {
+        let script = |middle: &str| Derivation {
+            work: Work::Command(Command::Shell(format!("set -x\n{middle}\necho done\n"))),
+            ..base()
+        };
+        let expected = "command changed\n  - ./a\n  + ./b\n  + ./c";
+        assert_eq!(told(&script("./a"), &script("./b\n./c")), expected);
+    }
+
+    #[test]
+    fn of_a_collected_input_the_entry_is_named() {
+        let collected = |value: f64, content: &[u8]| Derivation {
+            inputs: BTreeMap::from([(
+                name("models"),
+                InputContent::Many(vec![CollectedContent {
+                    key: "model{lr=0.1}".into(),
+                    hash: ContentHash::of(content),
+                    name: "model.json".into(),
+                    metrics: vec![Metric { name: "f1".into(), slice: String::new(), value, n: None }],
+                }]),
+            )]),
+            ..base()
+        };
+        assert_eq!(
+            told(&collected(0.5, b"a"), &collected(0.75, b"a")),
+            "metric of input changed: models (model{lr=0.1}) f1  0.5 → 0.75"
+        );
+        assert!(
+            told(&collected(0.5, b"a"), &collected(0.5, b"b"))
+                .starts_with("input data changed: models (model{lr=0.1})  b3:")
+        );
+    }
+}
