@@ -1,0 +1,49 @@
+//! One batch of changes of a run, in one transaction and a dozen statements whatever its size: take the run's lock, load
+//! what the changes look at, decide them in memory, write what came of it.
+//!
+//! Order of locks, the same in every batch: run, claims by fingerprint, derivations by fingerprint, datasets by name when
+//! made, datasets by id, objects by hash. Two runs can wait for each other's rows, but never in a circle.
+
+mod batch;
+mod decide;
+mod facts;
+mod publish;
+mod write;
+
+use runstone_core::store::{Applied, Change, Ownership};
+use runstone_core::time::Timestamp;
+use uuid::Uuid;
+
+use super::session::{Outcome, Tx, TxError};
+use facts::{Claims, Facts, Scope};
+use write::Writing;
+
+pub(super) use facts::flight;
+pub(super) use publish::DatasetIds;
+
+/// What became of each change, and the datasets met on the way.
+pub(super) type Committed = (Vec<Applied>, DatasetIds);
+
+/// Applies a batch. `token` is its own: where the run carries it already, the batch was applied before.
+pub(super) async fn commit(
+    tx: &mut Tx<'_>,
+    project: i64,
+    (owner, token): (Ownership, Uuid),
+    now: Timestamp,
+    changes: &[Change],
+    datasets: &DatasetIds,
+) -> Result<Outcome<Committed>, TxError> {
+    let scope = Scope::of(changes);
+    let Some(run) = facts::own(tx, project, owner, token, &scope).await? else {
+        return Ok(Outcome::AlreadyApplied);
+    };
+    let facts = Facts::load(tx, project, &run, &scope).await?;
+    let (wanted, held) = decide::claims_of(changes, &run, &facts);
+    let claims = Claims::lock(tx, project, wanted, &held).await?;
+    let (applied, batch) = decide::decide(changes, &run, facts, claims);
+    let mut writing = Writing { tx, project, run: &run, now };
+    writing.tasks_and_attempts(&batch).await?;
+    let datasets = writing.publish(&batch, datasets).await?;
+    writing.ends_and_events(&batch).await?;
+    Ok(Outcome::Fresh((applied, datasets)))
+}

@@ -1,0 +1,173 @@
+//! Puts publications on record: datasets, versions, materializations, heads and the objects they name.
+//!
+//! The rows of the datasets are locked first, in the order of their ids: version numbers and heads of a dataset change
+//! only under that lock.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sqlx::postgres::PgBindIterExt;
+
+use super::super::session::TxError;
+use super::super::value::{Time, damaged, get, stored, text};
+use super::batch::Batch;
+use super::write::{Writing, expect};
+
+/// Ids of datasets by name. They never change once committed.
+pub(in super::super) type DatasetIds = HashMap<String, i64>;
+
+impl Writing<'_, '_> {
+    /// Everything of a batch that datasets and objects are told. `known` gains nothing before the commit: new ids are
+    /// returned.
+    pub(super) async fn publish(&mut self, batch: &Batch<'_>, known: &DatasetIds) -> Result<DatasetIds, TxError> {
+        let names: BTreeSet<&str> = batch.publications.iter().map(|row| row.what.dataset.as_str()).collect();
+        let mut new = DatasetIds::new();
+        if !names.is_empty() {
+            let missing: Vec<&str> = names.iter().copied().filter(|name| !known.contains_key(*name)).collect();
+            if !missing.is_empty() {
+                new = self.find_datasets(&missing).await?;
+            }
+            let ids: BTreeMap<&str, i64> = names
+                .into_iter()
+                .map(|name| match known.get(name).or_else(|| new.get(name)) {
+                    Some(id) => Ok((name, *id)),
+                    None => Err(damaged(format!("dataset {name:?} cannot be made"))),
+                })
+                .collect::<Result<_, _>>()?;
+            self.lock_datasets(&ids).await?;
+            self.materializations(batch, &ids).await?;
+            self.heads(batch, &ids).await?;
+        }
+        self.blobs(batch).await?;
+        Ok(new)
+    }
+
+    /// Ids by name, of datasets that are made where they do not exist.
+    async fn find_datasets(&mut self, names: &[&str]) -> Result<DatasetIds, TxError> {
+        const FIND: &str = "SELECT d.name, d.id FROM unnest($2::text[]) AS w(name) \
+             JOIN dataset d ON d.project_id = $1 AND d.name = w.name";
+        const MAKE: &str = "INSERT INTO dataset (project_id, name) \
+             SELECT $1, w.name FROM unnest($2::text[]) AS w(name) ORDER BY w.name COLLATE \"C\" ON CONFLICT DO NOTHING";
+        let mut found = DatasetIds::new();
+        for made in [false, true] {
+            let missing: Vec<&str> = names.iter().copied().filter(|name| !found.contains_key(*name)).collect();
+            if missing.is_empty() {
+                break;
+            }
+            if made {
+                let query = self.tx.query(MAKE).bind(self.project).bind(missing.iter().copied().bind_iter());
+                self.tx.execute(query).await?;
+            }
+            let query = self.tx.query(FIND).bind(self.project).bind(missing.iter().copied().bind_iter());
+            for row in self.tx.rows(query).await? {
+                found.insert(get(&row, "name")?, get(&row, "id")?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn lock_datasets(&mut self, ids: &BTreeMap<&str, i64>) -> Result<(), TxError> {
+        const LOCK: &str = "SELECT d.id FROM dataset d WHERE d.id = ANY($1) ORDER BY d.id FOR NO KEY UPDATE";
+        let ids: BTreeSet<i64> = ids.values().copied().collect();
+        let query = self.tx.query(LOCK).bind(ids.iter().copied().bind_iter());
+        let rows = self.tx.rows(query).await?;
+        expect(ids.len(), rows.len() as u64, "datasets")
+    }
+
+    async fn materializations(&mut self, batch: &Batch<'_>, ids: &BTreeMap<&str, i64>) -> Result<(), TxError> {
+        // A version whose bytes are new takes the next number of its dataset, in the order of the batch, and the id of its
+        // first publication: so nothing has to be asked back. All parts of the statement see the tables as before it.
+        const INSERT: &str = "WITH published AS ( \
+                 SELECT w.*, v.id AS known, d.versions, min(w.id) OVER (PARTITION BY w.dataset_id, w.hash) AS first \
+                 FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], \
+                         $8::bytea[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[]) \
+                     AS w(id, attempt_id, dataset_id, output, subset, file_name, hash, kind, size, files, rows) \
+                 JOIN dataset d ON d.id = w.dataset_id \
+                 LEFT JOIN version v ON v.dataset_id = w.dataset_id AND v.hash = w.hash), \
+             fresh AS ( \
+                 INSERT INTO version (id, dataset_id, number, hash, kind, size, files, rows, created) \
+                 SELECT id, dataset_id, versions + row_number() OVER (PARTITION BY dataset_id ORDER BY id), \
+                     hash, kind, size, files, rows, $1 \
+                 FROM published WHERE known IS NULL AND id = first), \
+             counted AS ( \
+                 UPDATE dataset d SET versions = d.versions + n.fresh \
+                 FROM (SELECT dataset_id, count(*) AS fresh FROM published WHERE known IS NULL AND id = first \
+                       GROUP BY dataset_id) n WHERE d.id = n.dataset_id) \
+             INSERT INTO materialization (id, version_id, attempt_id, output, subset, file_name, created) \
+             SELECT id, coalesce(known, first), attempt_id, output, subset, file_name, $1 FROM published";
+        let rows = &batch.publications;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sizes: Vec<i64> = rows.iter().map(|row| stored("size", row.what.size)).collect::<Result<_, _>>()?;
+        let files: Vec<i64> =
+            rows.iter().map(|row| stored("number of files", row.what.files)).collect::<Result<_, _>>()?;
+        let lines: Vec<Option<i64>> = rows
+            .iter()
+            .map(|row| row.what.rows.map(|rows| stored("number of rows", rows)).transpose())
+            .collect::<Result<_, _>>()?;
+        let query = self
+            .tx
+            .query(INSERT)
+            .bind(Time(self.now))
+            .bind(rows.iter().map(|row| row.id.0).bind_iter())
+            .bind(rows.iter().map(|row| row.attempt.0).bind_iter())
+            .bind(rows.iter().map(|row| ids[row.what.dataset.as_str()]).bind_iter())
+            .bind(rows.iter().map(|row| row.what.output.as_str()).bind_iter())
+            .bind(rows.iter().map(|row| row.what.subset.as_str()).bind_iter())
+            .bind(rows.iter().map(|row| text(&row.what.file_name)).bind_iter())
+            .bind(rows.iter().map(|row| row.what.hash.as_bytes().as_slice()).bind_iter())
+            .bind(rows.iter().map(|row| row.what.kind.as_str()).bind_iter())
+            .bind(sizes)
+            .bind(files)
+            .bind(lines);
+        expect(rows.len(), self.tx.execute(query).await?, "publications")
+    }
+
+    async fn heads(&mut self, batch: &Batch<'_>, ids: &BTreeMap<&str, i64>) -> Result<(), TxError> {
+        const MOVE: &str = "INSERT INTO head (dataset_id, subset, mat_id) \
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[]) \
+             ON CONFLICT (dataset_id, subset) DO UPDATE SET mat_id = excluded.mat_id, rev = head.rev + 1 \
+             WHERE head.mat_id <> excluded.mat_id";
+        if batch.heads.is_empty() {
+            return Ok(());
+        }
+        let query = self
+            .tx
+            .query(MOVE)
+            .bind(batch.heads.keys().map(|(dataset, _)| ids[dataset]).bind_iter())
+            .bind(batch.heads.keys().map(|(_, subset)| *subset).bind_iter())
+            .bind(batch.heads.values().map(|id| id.0).bind_iter());
+        self.tx.execute(query).await?;
+        Ok(())
+    }
+
+    /// Objects that are durable by now, also where their bytes were given up before.
+    async fn blobs(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
+        const INSERT: &str = "WITH named AS ( \
+                 SELECT * FROM unnest($3::bytea[], $4::text[], $5::bigint[], $6::text[]) AS w(hash, kind, size, role)), \
+             back AS ( \
+                 UPDATE blob b SET state = 'stored', role = CASE WHEN w.role = 'content' THEN w.role ELSE b.role END, \
+                     changed = $2 \
+                 FROM named w WHERE b.store_marker = $1 AND b.hash = w.hash \
+                     AND (b.state = 'evicted' OR (b.role = 'kept' AND w.role = 'content'))) \
+             INSERT INTO blob (store_marker, hash, kind, size, role, created) \
+             SELECT $1, w.hash, w.kind, w.size, w.role, $2 FROM named w ORDER BY w.hash \
+             ON CONFLICT (store_marker, hash) DO NOTHING";
+        let rows = &batch.blobs;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let sizes: Vec<i64> = rows.values().map(|row| stored("size", row.size)).collect::<Result<_, _>>()?;
+        let query = self
+            .tx
+            .query(INSERT)
+            .bind(self.run.store_marker)
+            .bind(Time(self.now))
+            .bind(rows.keys().map(|hash| hash.as_bytes().as_slice()).bind_iter())
+            .bind(rows.values().map(|row| row.kind.as_str()).bind_iter())
+            .bind(sizes)
+            .bind(rows.values().map(|row| if row.content { "content" } else { "kept" }).bind_iter());
+        self.tx.execute(query).await?;
+        Ok(())
+    }
+}

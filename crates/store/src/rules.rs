@@ -1,0 +1,171 @@
+//! What a change must be by itself, before any row is looked at. The same for every database.
+//!
+//! A change that contradicts itself is a mistake of the caller: the whole batch is refused with an error, and nothing
+//! is changed. That is different from a stale change, which was right when it was made.
+
+use std::collections::HashSet;
+
+use runstone_core::record::{Metric, RunState, TaskState};
+use runstone_core::store::{
+    Change, FinishAttempt, NewMaterialization, NewRun, NewTask, Result, SettleTask, StoreError,
+};
+
+/// A change or a run that contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidChange {
+    /// Indices are given in order, without gaps.
+    #[error("task {found} was given where task {expected} is next")]
+    TaskOrder {
+        /// The next index.
+        expected: u32,
+        /// The index that was given.
+        found: u32,
+    },
+    /// Success is reported together with a task that did not succeed, or the other way round.
+    #[error("task {task} cannot be {} after an attempt that {}", next.as_str(), if *succeeded { "succeeded" } else { "failed" })]
+    NextState {
+        /// The task's position.
+        task: u32,
+        /// How the attempt ended.
+        succeeded: bool,
+        /// The state that was asked for.
+        next: TaskState,
+    },
+    /// An attempt that failed publishes nothing.
+    #[error("the failed attempt of task {task} publishes outputs")]
+    FailedWithOutputs {
+        /// The task's position.
+        task: u32,
+    },
+    /// One attempt publishes an output of a cell once.
+    #[error("task {task} publishes output {output} of cell {subset:?} twice")]
+    OutputTwice {
+        /// The task's position.
+        task: u32,
+        /// The output.
+        output: String,
+        /// The cell.
+        subset: String,
+    },
+    /// JSON and SQLite know no such number.
+    #[error("metric {name} of task {task} is not a finite number")]
+    NotFinite {
+        /// The task's position.
+        task: u32,
+        /// The metric.
+        name: String,
+    },
+    /// Signed 64 bits is what databases have.
+    #[error("{what} {value} is too large")]
+    TooLarge {
+        /// Such as `size`.
+        what: &'static str,
+        /// The value.
+        value: u64,
+    },
+    /// A task settles in a terminal state other than `succeeded`, and in `reused` with the result that is reused.
+    #[error("task {task} cannot be settled as {}", state.as_str())]
+    SettledState {
+        /// The task's position.
+        task: u32,
+        /// The state that was asked for.
+        state: TaskState,
+    },
+    /// A run ends in a terminal state.
+    #[error("a run cannot end as running")]
+    EndsRunning,
+}
+
+impl From<InvalidChange> for StoreError {
+    fn from(error: InvalidChange) -> Self {
+        Self::Database { context: "record a change that contradicts itself".to_owned(), source: Box::new(error) }
+    }
+}
+
+/// Checks a run before it is put on record.
+///
+/// # Errors
+/// [`InvalidChange::TaskOrder`].
+pub(crate) fn check_run(run: &NewRun) -> Result<()> {
+    Ok(in_order(0, &run.tasks)?)
+}
+
+/// Checks every change of a batch.
+///
+/// # Errors
+/// The first [`InvalidChange`].
+pub(crate) fn check_batch(changes: &[Change]) -> Result<()> {
+    for change in changes {
+        match change {
+            Change::AddTasks(tasks) => in_order(tasks.first().map_or(0, |task| task.index), tasks)?,
+            Change::Finish(finish) => check_finish(finish)?,
+            Change::Settle(settle) => check_settle(settle)?,
+            Change::EndRun { state: RunState::Running, .. } => return Err(InvalidChange::EndsRunning.into()),
+            Change::Start(_) | Change::Running { .. } | Change::EndRun { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// A number as databases keep it.
+///
+/// # Errors
+/// [`InvalidChange::TooLarge`].
+pub(crate) fn stored(what: &'static str, value: u64) -> std::result::Result<i64, InvalidChange> {
+    i64::try_from(value).map_err(|_| InvalidChange::TooLarge { what, value })
+}
+
+fn in_order(first: u32, tasks: &[NewTask]) -> std::result::Result<(), InvalidChange> {
+    for (expected, task) in (first..).zip(tasks) {
+        if task.index != expected {
+            return Err(InvalidChange::TaskOrder { expected, found: task.index });
+        }
+    }
+    Ok(())
+}
+
+fn check_finish(finish: &FinishAttempt) -> std::result::Result<(), InvalidChange> {
+    let FinishAttempt { task, succeeded, next, .. } = *finish;
+    let fits = match next {
+        TaskState::Succeeded => succeeded,
+        TaskState::Failed | TaskState::Retrying | TaskState::Cancelled => !succeeded,
+        TaskState::Waiting | TaskState::Assigned | TaskState::Reused | TaskState::Skipped => false,
+    };
+    if !fits {
+        return Err(InvalidChange::NextState { task, succeeded, next });
+    }
+    if !succeeded && !finish.outputs.is_empty() {
+        return Err(InvalidChange::FailedWithOutputs { task });
+    }
+    if let Some(Metric { name, .. }) = finish.metrics.iter().find(|metric| !metric.value.is_finite()) {
+        return Err(InvalidChange::NotFinite { task, name: name.clone() });
+    }
+    check_outputs(task, &finish.outputs)
+}
+
+fn check_settle(settle: &SettleTask) -> std::result::Result<(), InvalidChange> {
+    let SettleTask { task, state, .. } = *settle;
+    let fits = match state {
+        TaskState::Reused => settle.reuse.is_some(),
+        TaskState::Failed | TaskState::Skipped | TaskState::Cancelled => settle.reuse.is_none(),
+        TaskState::Waiting | TaskState::Assigned | TaskState::Retrying | TaskState::Succeeded => false,
+    };
+    if !fits {
+        return Err(InvalidChange::SettledState { task, state });
+    }
+    let node = settle.reuse.as_ref().and_then(|reuse| reuse.node.as_ref());
+    node.map_or(Ok(()), |node| check_outputs(task, &node.outputs))
+}
+
+fn check_outputs(task: u32, outputs: &[NewMaterialization]) -> std::result::Result<(), InvalidChange> {
+    let mut seen = HashSet::new();
+    for NewMaterialization { output, subset, size, files, rows, .. } in outputs {
+        if !seen.insert((output, subset)) {
+            return Err(InvalidChange::OutputTwice { task, output: output.clone(), subset: subset.clone() });
+        }
+        for (what, value) in [("size", *size), ("number of files", *files), ("number of rows", rows.unwrap_or(0))] {
+            stored(what, value)?;
+        }
+    }
+    Ok(())
+}

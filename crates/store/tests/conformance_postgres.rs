@@ -1,0 +1,18 @@
+//! The conformance suite on a real Postgres server.
+
+mod conformance;
+mod postgres;
+#[path = "postgres/backend.rs"]
+mod postgres_backend;
+
+fn fresh() -> postgres::Database<'static> {
+    postgres::Database::new(postgres::Server::shared())
+}
+
+// The block returns from the test where Postgres is to be left out.
+conformance!({
+    if postgres::skipped() {
+        return;
+    }
+    fresh
+});
