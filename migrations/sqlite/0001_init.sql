@@ -49,7 +49,7 @@ CREATE TABLE run (
     cancel          TEXT CHECK (cancel IN ('graceful', 'now')),
     tool_version    TEXT NOT NULL,
     platform        TEXT NOT NULL,
-    user            TEXT NOT NULL,
+    user_name       TEXT NOT NULL,
     host            TEXT NOT NULL,
     git_commit      TEXT,
     git_dirty       INTEGER CHECK (git_dirty IN (0, 1)),
@@ -216,6 +216,10 @@ CREATE TABLE event (
 ) STRICT, WITHOUT ROWID;
 
 -- Lineage is never rewritten.
+CREATE TRIGGER definition_is_final BEFORE UPDATE ON definition BEGIN SELECT RAISE(ABORT, 'definitions never change'); END;
+CREATE TRIGGER definition_stays BEFORE DELETE ON definition BEGIN SELECT RAISE(ABORT, 'definitions stay'); END;
+CREATE TRIGGER metric_is_final BEFORE UPDATE ON metric BEGIN SELECT RAISE(ABORT, 'metrics never change'); END;
+CREATE TRIGGER metric_stays BEFORE DELETE ON metric BEGIN SELECT RAISE(ABORT, 'metrics stay'); END;
 CREATE TRIGGER derivation_is_final BEFORE UPDATE ON derivation BEGIN SELECT RAISE(ABORT, 'derivations never change'); END;
 CREATE TRIGGER derivation_stays BEFORE DELETE ON derivation BEGIN SELECT RAISE(ABORT, 'derivations stay'); END;
 CREATE TRIGGER version_is_final BEFORE UPDATE ON version BEGIN SELECT RAISE(ABORT, 'versions never change'); END;
@@ -226,6 +230,9 @@ CREATE TRIGGER consumed_is_final BEFORE UPDATE ON consumed BEGIN SELECT RAISE(AB
 CREATE TRIGGER consumed_stays BEFORE DELETE ON consumed BEGIN SELECT RAISE(ABORT, 'consumption stays'); END;
 CREATE TRIGGER attempt_stays BEFORE DELETE ON attempt BEGIN SELECT RAISE(ABORT, 'attempts stay'); END;
 CREATE TRIGGER event_is_final BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events never change'); END;
+
+CREATE TRIGGER epoch_grows BEFORE UPDATE OF epoch ON run WHEN NEW.epoch < OLD.epoch
+BEGIN SELECT RAISE(ABORT, 'an epoch only grows'); END;
 
 -- What was reported as ended never changes its state again.
 CREATE TRIGGER attempt_is_final BEFORE UPDATE ON attempt WHEN OLD.state IN ('succeeded', 'failed')

@@ -56,7 +56,7 @@ impl StepPython {
     ) -> Result<Self, String> {
         let wanted = step.python.as_ref().expect("asked only for steps with an environment");
         let locked = site.python.lock(folder, wanted, relock, tell).map_err(|error| crate::text(&error))?;
-        Ok(Self { lock: PythonLock { interpreter: locked.interpreter.clone(), lock: locked.lock }, locked })
+        Ok(Self { lock: locked.python_lock(), locked })
     }
 }
 
@@ -64,7 +64,7 @@ impl StepPython {
     /// The environment a step asks for, where it has been resolved before. Starts no process.
     pub(crate) fn known(site: &Site, folder: &Path, step: &Step) -> Option<Self> {
         let locked = site.python.known(folder, step.python.as_ref()?)?;
-        Some(Self { lock: PythonLock { interpreter: locked.interpreter.clone(), lock: locked.lock }, locked })
+        Some(Self { lock: locked.python_lock(), locked })
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use runstone_core::executor::SecretEnv;
 use runstone_core::record::ContentKind;
 use runstone_core::spec::model::{EnvValue, Step};
 use runstone_exec::local::Masker;
 use runstone_exec::objects::{Checkouts, ObjectError, ObjectKind, ObjectStore};
-use runstone_exec::python::Environments;
+use runstone_exec::python::{Environments, Installer, Settings};
 use runstone_exec::scan::Scanner;
 
 use crate::project::Project;
@@ -27,6 +28,8 @@ pub struct Site {
     pub scanner: Arc<Scanner>,
     /// Python environments.
     pub python: Arc<Environments>,
+    /// Set to end the making of environments.
+    pub stop: Arc<AtomicBool>,
     /// The environment runstone was started with.
     pub environment: Arc<HashMap<String, String>>,
 }
@@ -37,11 +40,19 @@ impl Site {
     /// # Errors
     /// [`ObjectError`] where one of them cannot be opened or made.
     pub fn open(project: Project, folder: &Path, environment: HashMap<String, String>) -> Result<Self, ObjectError> {
+        let stop = Arc::new(AtomicBool::new(false));
         Ok(Self {
             objects: Arc::new(ObjectStore::open(&project.objects_dir())?),
             checkouts: Arc::new(Checkouts::open(&project.trees_dir())?),
             scanner: Arc::new(Scanner::new(folder, &project.state_dir())?),
-            python: Arc::new(Environments::open(&project.envs_dir(), &project.locks_dir())),
+            python: Arc::new(Environments::new(Settings {
+                envs: project.envs_dir(),
+                locks: project.locks_dir(),
+                installer: Installer::default(),
+                variables: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+                stop: Arc::clone(&stop),
+            })),
+            stop,
             environment: Arc::new(environment),
             project,
         })

@@ -12,6 +12,7 @@ use runstone_core::record::ContentKind;
 use runstone_core::scalar::Scalar;
 use runstone_core::spec::model::{Action, Command, EnvValue, Output, Step};
 use runstone_exec::objects::{Depth, Presence};
+use runstone_exec::python::Venv;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -58,7 +59,7 @@ pub(crate) fn spec(
     let params = layout.values("PARAM", derived.facts.params_for(&derived.cell).iter());
     let cell = layout.cell(step, derived);
     if let Some(python) = &derived.facts.python {
-        let venv = site.python.ensure(&python.locked, tell).map_err(|error| crate::text(&error))?;
+        let venv = site.python.ensure(place.cwd, &python.locked, tell).map_err(|error| crate::text(&error))?;
         layout.activate(&venv);
     }
     layout.env("RUN_ID", place.run_number);
@@ -305,11 +306,10 @@ impl Layout<'_> {
         cell
     }
 
-    fn activate(&mut self, venv: &Path) {
-        let bin = text(&venv.join("bin"));
-        let path = self.env.get("PATH").map_or_else(|| bin.clone(), |path| format!("{bin}:{path}"));
-        self.env("PATH", path);
-        self.env("VIRTUAL_ENV", venv.display());
-        self.env("PYTHONNOUSERSITE", 1);
+    fn activate(&mut self, venv: &Venv) {
+        let path = self.env.get("PATH").cloned().unwrap_or_default();
+        for (name, value) in venv.variables(&path) {
+            self.env(name, value);
+        }
     }
 }

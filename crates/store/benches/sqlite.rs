@@ -63,7 +63,11 @@ fn fingerprint(round: u32, task: u32) -> Fingerprint {
 }
 
 fn start(round: u32, task: u32) -> Change {
-    let root = Pin { slot: "data".to_owned(), source: PinSource::Task { task: 0, output: "out".to_owned() }, trust: Trust::Verified };
+    let root = Pin {
+        slot: "data".to_owned(),
+        source: PinSource::Task { task: 0, output: "out".to_owned() },
+        trust: Trust::Verified,
+    };
     Change::Start(StartAttempt {
         task,
         number: 1,
@@ -128,8 +132,7 @@ fn execute(store: &mut dyn Store, round: u32, tasks: u32, batch: u32) {
         assert!(!applied.contains(&Applied::Stale));
     };
     commit(&[start(round, 0), finish(round, 0)]);
-    let batched: Vec<Vec<u32>> =
-        (1..tasks).collect::<Vec<_>>().chunks(batch as usize).map(<[u32]>::to_vec).collect();
+    let batched: Vec<Vec<u32>> = (1..tasks).collect::<Vec<_>>().chunks(batch as usize).map(<[u32]>::to_vec).collect();
     measure(&format!("start and finish, batches of {batch}"), tasks - 1, || {
         for tasks in &batched {
             commit(&tasks.iter().map(|task| start(round, *task)).collect::<Vec<_>>());
@@ -166,12 +169,12 @@ fn main() {
     execute(store.as_mut(), 2, 1_000, 1);
     reuse(store.as_mut(), 1_000);
     measure("create_run, tasks", 10_000, || store.create_run(&new_run(10_000)).expect("a run"));
-    let latest = store.resolve("pipeline/step", &VersionRef::Run(runstone_core::store::RunRef::Number(2))).expect("versions");
+    let latest =
+        store.resolve("pipeline/step", &VersionRef::Run(runstone_core::store::RunRef::Number(2))).expect("versions");
     let root: Vec<NodeId> = latest.iter().take(1).map(|record| record.id).collect();
     let limit = WalkLimit { depth: None, nodes: u32::MAX };
-    let walked = measure("lineage down, publications", 1_000, || {
-        store.lineage(&root, Direction::Down, limit).expect("lineage")
-    });
+    let walked =
+        measure("lineage down, publications", 1_000, || store.lineage(&root, Direction::Down, limit).expect("lineage"));
     assert_eq!(walked.materializations.len(), 1_000);
     measure("check", 1, || store.check().expect("a check"));
     measure("open while another has it open", 100, || {

@@ -60,10 +60,8 @@ pub(crate) fn pending<'a>(all: &'a [Migration], applied: &[(i64, Vec<u8>)]) -> R
 mod tests {
     use super::*;
 
-    const ALL: &[Migration] = &[
-        Migration { version: 1, name: "init", sql: "create" },
-        Migration { version: 2, name: "more", sql: "alter" },
-    ];
+    const ALL: &[Migration] =
+        &[Migration { version: 1, name: "init", sql: "create" }, Migration { version: 2, name: "more", sql: "alter" }];
 
     fn applied(migrations: &[Migration]) -> Vec<(i64, Vec<u8>)> {
         migrations.iter().map(|m| (m.version, m.checksum().as_bytes().to_vec())).collect()

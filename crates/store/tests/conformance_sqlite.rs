@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use conformance::Backend;
 use runstone_core::store::Store;
 use runstone_store::{Location, ProjectIdentity};
-use rusqlite::types::Value;
 use rusqlite::Connection;
+use rusqlite::types::Value;
 use tempfile::TempDir;
 
 struct File {

@@ -14,7 +14,8 @@ use runstone_core::attempt::Cause;
 use runstone_core::hash::{ContentHash, Fingerprint};
 use runstone_core::record::{AttemptEnd, AttemptKind, AttemptState, ContentKind, RunEnvironment, RunId, TaskState};
 use runstone_core::store::{
-    Applied, Change, FinishAttempt, NewMaterialization, NewRun, NewTask, Ownership, RunFilter, RunRef, StartAttempt, Store,
+    Applied, Change, FinishAttempt, NewMaterialization, NewRun, NewTask, Ownership, RunFilter, RunRef, StartAttempt,
+    Store,
 };
 use runstone_core::time::Timestamp;
 use runstone_store::{Location, ProjectIdentity, connect};
@@ -162,7 +163,8 @@ fn assert_kept(store: &mut dyn Store, said: &[String]) {
     let mut states = HashMap::new();
     for run in store.runs(&RunFilter::default()).unwrap() {
         for attempt in store.attempts(run.id, None).unwrap() {
-            let published = store.published(&[attempt.id]).unwrap().iter().map(|record| record.id.0).collect::<Vec<_>>();
+            let published =
+                store.published(&[attempt.id]).unwrap().iter().map(|record| record.id.0).collect::<Vec<_>>();
             states.insert((run.number, attempt.task, attempt.id.0), (attempt.state, published));
         }
     }

@@ -35,7 +35,9 @@ fn a_new_file_is_made_and_opened_again_without_a_write() {
     drop(store);
     let version = || {
         let connection = Connection::open(&path).unwrap();
-        connection.query_row("SELECT count(*) || max(applied) FROM migration", [], |row| row.get::<_, String>(0)).unwrap()
+        connection
+            .query_row("SELECT count(*) || max(applied) FROM migration", [], |row| row.get::<_, String>(0))
+            .unwrap()
     };
     let first = version();
     // An open writer does not keep others from opening: they have nothing to write.
@@ -54,8 +56,7 @@ fn a_renamed_project_keeps_its_record() {
         connect(&Location::Sqlite(path.clone()), &project(name)).unwrap();
     }
     let connection = Connection::open(&path).unwrap();
-    let names: String =
-        connection.query_row("SELECT group_concat(name) FROM project", [], |row| row.get(0)).unwrap();
+    let names: String = connection.query_row("SELECT group_concat(name) FROM project", [], |row| row.get(0)).unwrap();
     assert_eq!(names, "new");
 }
 
@@ -63,7 +64,8 @@ fn a_renamed_project_keeps_its_record() {
 fn what_is_not_ours_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("text.db"), "not a database at all, but long enough to be looked at as one\n".repeat(20)).unwrap();
+    std::fs::write(path("text.db"), "not a database at all, but long enough to be looked at as one\n".repeat(20))
+        .unwrap();
     assert!(matches!(refusal(&path("text.db")), StoreError::Damaged(_)));
 
     Connection::open(path("other.db")).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();

@@ -183,7 +183,8 @@ fn versions_of(store: &mut dyn Store, hash: Option<&str>) -> CommandResult<Vec<S
 }
 
 fn render(report: &Report) -> String {
-    let mut out = format!("{} hashed, {}\n", count(report.objects, "object"), size(report.bytes));
+    let verdict = if report.findings.is_empty() { ": all as the record says" } else { "" };
+    let mut out = format!("{} hashed, {}{verdict}\n", count(report.objects, "object"), size(report.bytes));
     for finding in &report.findings {
         out.push_str(&format!("{} {}\n", paint(BAD, finding.kind), harmless(&finding.message)));
         for version in &finding.versions {

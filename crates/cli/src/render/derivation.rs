@@ -90,8 +90,11 @@ impl DerivationView {
         if !self.env.is_empty() {
             lines.push(format!("env      {}", pairs(&self.env)));
         }
-        if let Some(python) = &self.python {
-            lines.push(format!("python   {}, lock {}", harmless(&python.interpreter), short_hash(&python.lock)));
+        let python =
+            self.python.as_ref().map(|it| format!("{} (lock {})", harmless(&it.interpreter), short_hash(&it.lock)));
+        let place: Vec<String> = self.platform.as_deref().map(harmless).into_iter().chain(python).collect();
+        if !place.is_empty() {
+            lines.push(format!("on       {}", place.join(", ")));
         }
         lines
     }
@@ -174,7 +177,7 @@ mod tests {
             format!("code     ./train.py  b3:{}", ContentHash::of(b"code").short()),
             "params   lr=0.1 mode=full".to_owned(),
             "env      TOKEN=(secret hub)".to_owned(),
-            format!("python   CPython 3.11.2, lock b3:{}", ContentHash::of(b"lock").short()),
+            format!("on       linux-x86_64, CPython 3.11.2 (lock b3:{})", ContentHash::of(b"lock").short()),
         ];
         assert_eq!(view.lines(), expected);
     }

@@ -131,6 +131,8 @@ fn name(change: &Change) -> Difference {
 fn value_text(value: &Value) -> String {
     match value {
         Value::Bytes(_) => hash_text(value),
+        Value::Null => "nothing".to_owned(),
+        Value::Map(map) if map.is_empty() => String::new(),
         Value::Map(map) => match (map.get("content"), map.get("secret")) {
             (Some(content), _) => hash_text(content),
             (_, Some(secret)) => format!("secret {}", short(secret)),
@@ -157,7 +159,8 @@ impl Difference {
         let is_one_line = [&self.old, &self.new].into_iter().flatten().all(|text| !text.contains('\n'));
         if is_one_line && fits(&old) && fits(&new) {
             let values: Vec<&str> = [old.as_deref(), new.as_deref()].into_iter().flatten().collect();
-            return vec![format!("{line}  {}", values.join(" → "))];
+            let values = values.join(" → ");
+            return vec![if values.is_empty() { line } else { format!("{line}  {values}") }];
         }
         let (old, new) = changed_lines(self.old.as_deref().unwrap_or(""), self.new.as_deref().unwrap_or(""));
         std::iter::once(line).chain(side("-", BAD, &old)).chain(side("+", GOOD, &new)).collect()
@@ -236,7 +239,8 @@ mod tests {
     fn every_ingredient_is_named_in_words() {
         let hash = |text: &[u8]| format!("b3:{}", ContentHash::of(text).short());
         let (code, other, data) = (hash(b"code"), hash(b"other"), hash(b"data"));
-        let cases: Vec<(fn(&mut Derivation), String)> = vec![
+        type Edit = fn(&mut Derivation);
+        let cases: Vec<(Edit, String)> = vec![
             (
                 |d| _ = d.code.insert("./train.py".into(), ContentHash::of(b"other")),
                 format!("code file changed: ./train.py  {code} → {other}"),
@@ -259,18 +263,16 @@ mod tests {
             ),
             (
                 |d| _ = d.inputs.insert(name("data"), InputContent::Absent),
-                format!("input data changed: data  {data} → null"),
+                format!("input data changed: data  {data} → nothing"),
             ),
             (
                 |d| {
-                    _ = d.inputs.insert(
-                        name("data"),
-                        InputContent::One { hash: ContentHash::of(b"other"), name: "data.csv".into() },
-                    )
+                    let other = InputContent::One { hash: ContentHash::of(b"other"), name: "data.csv".into() };
+                    d.inputs.insert(name("data"), other);
                 },
                 format!("input data changed: data  {data} → {other}"),
             ),
-            (|d| _ = d.outputs.insert(name("log"), Output::default()), "declared output added: log  {}".into()),
+            (|d| _ = d.outputs.insert(name("log"), Output::default()), "declared output added: log".into()),
             (
                 |d| d.work = Work::Command(Command::Shell("python3 ./train.py -v".into())),
                 "command changed  python3 ./train.py → python3 ./train.py -v".into(),

@@ -86,9 +86,12 @@ fn fitting<'a>(
     (shown.to_vec(), hidden.to_vec())
 }
 
+/// The value of a metric in two runs.
+type BeforeAfter = (Option<f64>, Option<f64>);
+
 /// A row for each metric of two runs, with the change.
 pub(crate) fn comparison(measurements: &[Measurement], before: i64, after: i64, layout: &Layout) -> String {
-    let mut rows: BTreeMap<(&str, &str, &str), (Option<f64>, Option<f64>)> = BTreeMap::new();
+    let mut rows: BTreeMap<(&str, &str, &str), BeforeAfter> = BTreeMap::new();
     for it in measurements {
         let row = rows.entry((&it.task, &it.slice, &it.metric)).or_default();
         if it.run_number == before {

@@ -46,7 +46,7 @@ pub(crate) fn number(value: f64) -> String {
     if value == value.trunc() && magnitude < 1e15 {
         return format!("{value:.0}");
     }
-    if !value.is_finite() || magnitude >= 1e15 || (magnitude < 1e-4) {
+    if !(1e-4..1e15).contains(&magnitude) {
         return format!("{value:.5e}");
     }
     // 0.0001 ≤ magnitude < 1e15, so the exponent is between -4 and 14.

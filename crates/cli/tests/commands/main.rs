@@ -118,6 +118,7 @@ fn lineage_names_code_parameters_and_data_all_the_way_up() {
         &format!("b3:{raw}"),
         "read by #1 raw",
         "source   ./raw.csv",
+        "on       linux-x86_64",
         "(see [1] above)",
     ] {
         assert!(out.contains(part), "{part} is not in:\n{out}");

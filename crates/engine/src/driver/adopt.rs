@@ -41,16 +41,20 @@ impl Known {
     }
 }
 
+/// A dead run that this loop holds the lock of, while attempts of it are seen to their end.
+#[derive(Debug)]
+pub(crate) struct Orphan {
+    _lock: File,
+    owner: Ownership,
+}
+
 /// An attempt of a dead run that this loop sees to its end.
 #[derive(Debug)]
 pub(crate) struct Adoption {
-    /// Held while the dead run is written.
-    _lock: File,
     owner: Ownership,
     attempt: AttemptRecord,
     derived: Arc<Derived>,
     step: usize,
-    waiting: Vec<usize>,
 }
 
 impl Driver<'_> {
@@ -76,15 +80,17 @@ impl Driver<'_> {
     fn adopt_if_orphaned(&mut self, task: usize) -> Result<(), DriveError> {
         let flight = self.held[&task].clone();
         let folder = self.site.project.run_dir(flight.run.0);
-        let Ok(Some(lock)) = owner::try_lock(&folder) else { return Ok(()) };
-        let mut store = self.reader.reopen()?;
-        let Some(owner) = store.take_over(flight.run, false, clock::now())? else { return Ok(()) };
-        let Some(attempt) = store.attempts_by_id(&[flight.attempt])?.pop() else { return Ok(()) };
+        if !self.orphans.contains_key(&flight.run) {
+            let Ok(Some(lock)) = owner::try_lock(&folder) else { return Ok(()) };
+            let Some(owner) = self.reader.take_over(flight.run, false, clock::now())? else { return Ok(()) };
+            self.orphans.insert(flight.run, Orphan { _lock: lock, owner });
+        }
+        let owner = self.orphans[&flight.run].owner;
+        let Some(attempt) = self.reader.attempts_by_id(&[flight.attempt])?.pop() else { return Ok(()) };
         let derived = self.tasks[task].derived.clone().expect("a task that waits has a fingerprint");
         let step = self.tasks[task].node;
-        let adoption = Adoption { _lock: lock, owner, attempt, derived, step, waiting: vec![task] };
         let uuid = flight.uuid;
-        self.adoptions.insert(uuid, adoption);
+        self.adoptions.insert(uuid, Adoption { owner, attempt, derived, step });
         let path = owner::journal_path(&folder);
         let entries = journal::read(&path).unwrap_or_default();
         let ended = entries.iter().find_map(|entry| match entry {
@@ -142,8 +148,7 @@ impl Driver<'_> {
         let (finish, objects) = finish_of(&adoption.attempt, *judgement);
         let owner = adoption.owner;
         let outcome = self.site.objects.sync(objects).map_err(|error| crate::text(&error)).and_then(|()| {
-            let mut store = self.reader.reopen().map_err(|error| crate::text(&error))?;
-            store.commit(owner, clock::now(), &[finish]).map_err(|error| crate::text(&error))
+            self.reader.commit(owner, clock::now(), &[finish]).map_err(|error| crate::text(&error))
         });
         if let Err(message) = outcome.and_then(stale) {
             let message = format!("an attempt of run #{} could not be settled: {message}", self.adoptions[&uuid].attempt.run_number);
@@ -152,12 +157,15 @@ impl Driver<'_> {
         self.adoption_recorded(uuid);
     }
 
-    pub(super) fn adoption_recorded(&mut self, uuid: Uuid) {
+    fn adoption_recorded(&mut self, uuid: Uuid) {
         let Some(adoption) = self.adoptions.remove(&uuid) else { return };
-        let also = self.held.iter().filter(|(_, flight)| flight.uuid == uuid).map(|(task, _)| *task);
-        let mut tasks: Vec<usize> = also.chain(adoption.waiting).collect();
+        let run = adoption.owner.run;
+        if !self.adoptions.values().any(|other| other.owner.run == run) {
+            self.orphans.remove(&run);
+        }
+        let waiting = self.held.iter().filter(|(_, flight)| flight.uuid == uuid).map(|(task, _)| *task);
+        let mut tasks: Vec<usize> = waiting.collect();
         tasks.sort_unstable();
-        tasks.dedup();
         for task in tasks {
             self.held.remove(&task);
             self.inputs.push_back(Input::Released { task });

@@ -32,6 +32,7 @@ impl Driver<'_> {
                     self.by_attempt.remove(&live.uuid);
                 }
                 self.held.insert(task, flight);
+                self.release_own(task);
                 self.inputs.push_back(Input::Held { task });
             }
             (Note::Assigned { task }, _) => self.inputs.push_back(Input::Assigned { task }),
@@ -69,10 +70,11 @@ impl Driver<'_> {
     /// Tasks of this run that wait for the same fingerprint look again.
     fn release_own(&mut self, task: usize) {
         let Some(derived) = &self.tasks[task].derived else { return };
-        let is_waiting = |other: &&usize| **other == task;
-        let holder = self.own_flights.get(&derived.fingerprint).is_some_and(|waiting| !waiting.iter().any(|other| is_waiting(&other)));
-        if holder && let Some(waiting) = self.own_flights.remove(&derived.fingerprint) {
-            self.inputs.extend(waiting.into_iter().map(|task| Input::Released { task }));
+        let fingerprint = derived.fingerprint;
+        if self.own_flights.get(&fingerprint).is_some_and(|own| own.holder == task)
+            && let Some(own) = self.own_flights.remove(&fingerprint)
+        {
+            self.inputs.extend(own.waiting.into_iter().map(|task| Input::Released { task }));
         }
     }
 

@@ -30,6 +30,13 @@ pub(super) enum PythonState {
     Resolved(Result<StepPython, String>),
 }
 
+/// Who of this run is at a fingerprint.
+#[derive(Debug)]
+pub(super) struct OwnFlight {
+    pub(super) holder: usize,
+    pub(super) waiting: Vec<usize>,
+}
+
 impl Driver<'_> {
     pub(super) fn view(&self) -> View<'_> {
         View { prepared: &self.prepared, ledger: &self.ledger, external: &self.external, items: &self.items }
@@ -276,15 +283,16 @@ impl Driver<'_> {
         for &task in asked {
             let fingerprint = self.derived(task).fingerprint;
             let shares = self.may_reuse(task);
-            if shares && let Some(waiting) = self.own_flights.get_mut(&fingerprint) {
-                waiting.push(task);
+            let own = self.own_flights.get_mut(&fingerprint).filter(|own| shares && own.holder != task);
+            if let Some(own) = own {
+                own.waiting.push(task);
                 self.inputs.push_back(Input::Looked { task, answer: Answer::Held });
                 continue;
             }
             let hit = if shares { found.get(&fingerprint).cloned() } else { None };
             let answer = self.answer(task, hit);
             if shares && matches!(answer, Answer::Miss | Answer::Produced) {
-                self.own_flights.insert(fingerprint, Vec::new());
+                self.own_flights.entry(fingerprint).or_insert(OwnFlight { holder: task, waiting: Vec::new() });
             }
             self.inputs.push_back(Input::Looked { task, answer });
         }

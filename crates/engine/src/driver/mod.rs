@@ -18,6 +18,7 @@ mod obey;
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -231,10 +232,11 @@ pub(crate) struct Driver<'r> {
     objects: Objects,
     under_way: Option<Vec<Note>>,
     by_attempt: HashMap<Uuid, usize>,
-    /// By fingerprint: tasks of this run that wait for another task of it. Present while that one is not settled.
-    own_flights: HashMap<Fingerprint, Vec<usize>>,
+    /// By fingerprint: the task of this run that is at it, and those that wait for it.
+    own_flights: HashMap<Fingerprint, lookup::OwnFlight>,
     held: HashMap<usize, Flight>,
     adoptions: HashMap<Uuid, adopt::Adoption>,
+    orphans: HashMap<RunId, adopt::Orphan>,
     next_row: u32,
     wake: Option<Timestamp>,
     placing: usize,
@@ -296,6 +298,7 @@ impl<'r> Driver<'r> {
             own_flights: HashMap::new(),
             held: HashMap::new(),
             adoptions: HashMap::new(),
+            orphans: HashMap::new(),
             wake: None,
             placing: 0,
             reporter,
@@ -396,7 +399,7 @@ impl<'r> Driver<'r> {
                     self.reporter.event(&RunEvent::Warning { message });
                 }
             }
-            Event::Stop(how) => self.inputs.push_back(Input::Stop(how)),
+            Event::Stop(how) => self.stop(how),
         }
         Ok(())
     }
@@ -404,9 +407,14 @@ impl<'r> Driver<'r> {
     fn look_for_cancel(&mut self) -> Result<(), DriveError> {
         let run = self.reader.run(&RunRef::Prefix(self.run.to_string()))?;
         if let Some(cancel) = run.and_then(|run| run.cancel) {
-            self.inputs.push_back(Input::Stop(if cancel == "now" { Stop::Now } else { Stop::Gracefully }));
+            self.stop(if cancel == "now" { Stop::Now } else { Stop::Gracefully });
         }
         Ok(())
+    }
+
+    fn stop(&mut self, how: Stop) {
+        self.site.stop.store(true, Ordering::Relaxed);
+        self.inputs.push_back(Input::Stop(how));
     }
 
     /// Hands the changes that have come together to the recorder, unless it is still busy with the last ones.

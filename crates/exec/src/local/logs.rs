@@ -350,7 +350,7 @@ mod tests {
     fn without_holes_a_short_overrun_keeps_the_older_part_of_the_tail() {
         let limit = LogLimit { head: 4, tail: 8 };
         let (bytes, _) = written(false, limit, &[b"0123456789ab".to_vec(), b"cd".to_vec(), b"e".to_vec()]);
-        assert_eq!(bytes, b"0123\0\0\0789abcde");
+        assert_eq!(bytes, b"0123\x00\x00\x00789abcde");
         let (bytes, _) = written(false, limit, &[b"0123456789".to_vec()]);
         assert_eq!(bytes, b"0123456789");
     }

@@ -10,6 +10,10 @@
 //! outcome is in the journal ([`journal`]) before anyone is told. A new owner reads the journal and
 //! [adopts](LocalExecutor::adopt) what is alive.
 //!
+//! To a reaper, TERM means to end its attempt gracefully and QUIT to end it at once; it ignores what a terminal sends.
+//! Under a service manager that signals all processes of a service (systemd's default `KillMode`), stopping the
+//! service therefore cancels what runs; with `KillMode=process` it survives.
+//!
 //! Linux only: the guarantees rest on subreapers, parent-death signals and descriptors for processes.
 
 mod channel;

@@ -78,9 +78,7 @@ pub(super) async fn of_run(
             .bind(project)
             .bind(run.0)
             .bind(index(task)),
-        None => {
-            tx.query(select!("WHERE a.project_id = $1 AND a.run_id = $2 ORDER BY a.id")).bind(project).bind(run.0)
-        }
+        None => tx.query(select!("WHERE a.project_id = $1 AND a.run_id = $2 ORDER BY a.id")).bind(project).bind(run.0),
     };
     tx.rows(query).await?.iter().map(record).collect()
 }
@@ -110,8 +108,7 @@ pub(super) async fn nearest(
              AND a.run_id IS DISTINCT FROM $5 ORDER BY a.id DESC LIMIT 1"
     );
     for sql in [SUCCEEDED, ANY] {
-        let query =
-            tx.query(sql).bind(project).bind(pipeline).bind(step).bind(cell).bind(except.map(|run| run.0));
+        let query = tx.query(sql).bind(project).bind(pipeline).bind(step).bind(cell).bind(except.map(|run| run.0));
         if let Some(row) = tx.row(query).await? {
             return record(&row).map(Some);
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use runstone_core::record::{ContentKind, DatasetRecord, MaterializationRecord, NodeId};
 use runstone_core::store::{RunRef, StoreError, VersionRef};
+use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgBindIterExt, PgRow};
 use sqlx::query::Query;
-use sqlx::Postgres;
 
 use super::runs;
 use super::session::{Tx, TxError};
@@ -41,7 +41,9 @@ fn record(row: &PgRow) -> Result<MaterializationRecord, TxError> {
         kind: get_state(row, "kind", ContentKind::parse)?,
         size: get_unsigned(row, "size")?,
         files: get_unsigned(row, "files")?,
-        rows: rows.map(|rows| u64::try_from(rows).map_err(|_| damaged(format!("a version of {rows} rows")))).transpose()?,
+        rows: rows
+            .map(|rows| u64::try_from(rows).map_err(|_| damaged(format!("a version of {rows} rows"))))
+            .transpose()?,
         file_name: get(row, "file_name")?,
         created: get_time(row, "created")?,
         tainted: get(row, "tainted")?,
@@ -69,13 +71,8 @@ pub(super) async fn published(
 }
 
 /// Publications by node, in the order of ids.
-pub(super) async fn by_id(
-    tx: &mut Tx<'_>,
-    project: i64,
-    ids: &[i64],
-) -> Result<Vec<MaterializationRecord>, TxError> {
-    let query =
-        tx.query(select!("WHERE a.project_id = $1 AND m.id = ANY($2) ORDER BY m.id")).bind(project).bind(ids);
+pub(super) async fn by_id(tx: &mut Tx<'_>, project: i64, ids: &[i64]) -> Result<Vec<MaterializationRecord>, TxError> {
+    let query = tx.query(select!("WHERE a.project_id = $1 AND m.id = ANY($2) ORDER BY m.id")).bind(project).bind(ids);
     records(tx, query).await
 }
 
@@ -165,13 +162,8 @@ async fn number_of(tx: &mut Tx<'_>, project: i64, dataset: &str, given: &str) ->
     const SELECT: &str = "SELECT v.number, v.hash FROM dataset d JOIN version v ON v.dataset_id = d.id \
          WHERE d.project_id = $1 AND d.name = $2 AND v.hash BETWEEN $3 AND $4 ORDER BY v.hash LIMIT $5";
     let Some((low, high)) = prefix::hash_range(given) else { return Ok(None) };
-    let query = tx
-        .query(SELECT)
-        .bind(project)
-        .bind(dataset)
-        .bind(low.as_slice())
-        .bind(high.as_slice())
-        .bind(CANDIDATES);
+    let query =
+        tx.query(SELECT).bind(project).bind(dataset).bind(low.as_slice()).bind(high.as_slice()).bind(CANDIDATES);
     let mut found = Vec::new();
     for row in tx.rows(query).await? {
         found.push((get::<i64>(&row, "number")?, get_content_hash(&row, "hash")?));

@@ -11,10 +11,10 @@ use crate::event::Event;
 /// An event to be told.
 #[derive(Debug)]
 pub(super) struct EventRow {
-    kind: &'static str,
-    task: Option<u32>,
-    attempt: Option<NodeId>,
-    body: serde_json::Value,
+    pub(super) kind: &'static str,
+    pub(super) task: Option<u32>,
+    pub(super) attempt: Option<NodeId>,
+    pub(super) body: serde_json::Value,
 }
 
 impl EventRow {
@@ -46,12 +46,7 @@ pub(super) async fn insert(tx: &mut Tx<'_>, run: RunId, at: Timestamp, events: &
 }
 
 /// Events of a run after an id.
-pub(super) async fn after(
-    tx: &mut Tx<'_>,
-    project: i64,
-    run: RunId,
-    after: i64,
-) -> Result<Vec<EventRecord>, TxError> {
+pub(super) async fn after(tx: &mut Tx<'_>, project: i64, run: RunId, after: i64) -> Result<Vec<EventRecord>, TxError> {
     const SELECT: &str = "SELECT e.id, e.at, e.kind, e.task_idx, e.attempt_id, e.body::text AS body \
          FROM run r JOIN event e ON e.run_id = r.id WHERE r.id = $1 AND r.project_id = $2 AND e.id > $3 ORDER BY e.id";
     let query = tx.query(SELECT).bind(run.0).bind(project).bind(after);

@@ -97,12 +97,7 @@ async fn closure(tx: &mut Tx<'_>, start: &[i64], direction: Direction, nodes: u3
     Ok(Some(Met { publications, attempts, partial: false }))
 }
 
-async fn by_level(
-    tx: &mut Tx<'_>,
-    start: Vec<i64>,
-    direction: Direction,
-    limit: WalkLimit,
-) -> Result<Met, TxError> {
+async fn by_level(tx: &mut Tx<'_>, start: Vec<i64>, direction: Direction, limit: WalkLimit) -> Result<Met, TxError> {
     let sql = match direction {
         Direction::Up => LEVEL_UP,
         Direction::Down => LEVEL_DOWN,

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn our_parameters_are_taken_and_the_rest_is_passed_on() {
-        let url = "postgres://ann:hunter2@db.example:6432/lab?retry-seconds=7&statement-cache-capacity=0&sslmode=require";
+        let url =
+            "postgres://ann:hunter2@db.example:6432/lab?retry-seconds=7&statement-cache-capacity=0&sslmode=require";
         let target = Target::parse(url).unwrap();
         assert_eq!(target.patience(), Duration::from_secs(7));
         assert!(!target.keeps_statements());

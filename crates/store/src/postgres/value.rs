@@ -176,10 +176,7 @@ mod tests {
     #[test]
     fn json_is_written_so_that_numeric_keeps_the_type_of_numbers() {
         let value = json!({"whole": 10_000_000_000_000_000_u64, "float": 1e16, "small": 1e-7, "half": 0.5});
-        assert_eq!(
-            json(&value),
-            r#"{"float":10000000000000000.0,"half":0.5,"small":1e-7,"whole":10000000000000000}"#
-        );
+        assert_eq!(json(&value), r#"{"float":10000000000000000.0,"half":0.5,"small":1e-7,"whole":10000000000000000}"#);
     }
 
     #[test]

@@ -2,9 +2,7 @@
 //! written, so that a stale one leaves no trace and needs no savepoint.
 
 use runstone_core::record::{AttemptKind, AttemptState, NodeId, RunId, RunState, TaskState};
-use runstone_core::store::{
-    Applied, Change, FinishAttempt, NewTask, Ownership, StartAttempt, StoreError,
-};
+use runstone_core::store::{Applied, Change, FinishAttempt, NewTask, Ownership, StartAttempt, StoreError};
 use runstone_core::time::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 use uuid::Uuid;
@@ -106,7 +104,9 @@ impl<'tx> Batch<'tx> {
         pins::insert(self.tx, id, &edges)?;
         if start.claim {
             self.tx
-                .prepare_cached("INSERT OR REPLACE INTO flight (project_id, fingerprint, attempt_id) VALUES (?1, ?2, ?3)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO flight (project_id, fingerprint, attempt_id) VALUES (?1, ?2, ?3)",
+                )?
                 .execute(params![self.project, fingerprint.as_bytes(), id.0])?;
         }
         for kept in &start.keeps {
@@ -229,7 +229,9 @@ impl<'tx> Batch<'tx> {
     fn decide(&self, task: u32, next: TaskState, reason: Option<&str>) -> Outcome<()> {
         let changed = self
             .tx
-            .prepare_cached("UPDATE task SET state = ?3, reason = ?4 WHERE run_id = ?1 AND idx = ?2 AND state = 'assigned'")?
+            .prepare_cached(
+                "UPDATE task SET state = ?3, reason = ?4 WHERE run_id = ?1 AND idx = ?2 AND state = 'assigned'",
+            )?
             .execute(params![self.run.0.as_bytes(), task, next.as_str(), reason])?;
         expect_one(changed)
     }

@@ -14,9 +14,8 @@ struct Unknown(String);
 /// A value with a stable spelling.
 pub(super) fn spelled<T>(row: &Row<'_>, at: usize, parse: fn(&str) -> Option<T>) -> rusqlite::Result<T> {
     let text = row.get_ref(at)?.as_str()?;
-    parse(text).ok_or_else(|| {
-        rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(Unknown(text.to_owned())))
-    })
+    parse(text)
+        .ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, Box::new(Unknown(text.to_owned()))))
 }
 
 pub(super) fn content_hash(row: &Row<'_>, at: usize) -> rusqlite::Result<ContentHash> {

@@ -16,8 +16,9 @@ pub(super) fn insert(tx: &Transaction<'_>, attempt: NodeId, metrics: &[Metric]) 
     if metrics.is_empty() {
         return Ok(());
     }
-    let mut statement = tx
-        .prepare_cached("INSERT OR REPLACE INTO metric (attempt_id, name, slice, value, n) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut statement = tx.prepare_cached(
+        "INSERT OR REPLACE INTO metric (attempt_id, name, slice, value, n) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
     for Metric { name, slice, value, n } in metrics {
         let n = n.map(|n| rules::stored("number of items", n)).transpose()?;
         statement.execute(params![attempt.0, name, slice, value, n])?;

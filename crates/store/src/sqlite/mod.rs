@@ -39,8 +39,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use crate::rules::{self, InvalidChange};
 use crate::{Location, ProjectIdentity};
 
-pub(crate) use open::connect;
 pub use open::OpenError;
+pub(crate) use open::connect;
 
 /// A connection to the record of one project.
 #[derive(Debug)]

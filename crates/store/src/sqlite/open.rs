@@ -25,11 +25,8 @@ const CACHED_STATEMENTS: usize = 128;
 /// Bytes of the write-ahead log that may stay behind: read back in well below a millisecond.
 const LONG_LOG: u64 = 1 << 20;
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "init",
-    sql: include_str!("../../../../migrations/sqlite/0001_init.sql"),
-}];
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "init", sql: include_str!("../../../../migrations/sqlite/0001_init.sql") }];
 
 /// Why a file is not opened, where SQLite itself has nothing against it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +99,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Outcome<()> {
         return Ok(());
     }
     if application != APPLICATION_ID {
-        let empty: bool = connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?;
+        let empty: bool =
+            connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?;
         // Another process may be making the same file: ours it is then, once its transaction is through.
         if !(empty && application == 0 && version == 0) && header(connection)?.0 != APPLICATION_ID {
             return Err(refused(path, OpenError::Foreign));

@@ -26,15 +26,7 @@ pub(super) fn outputs(
                 "INSERT INTO materialization (id, version_id, attempt_id, output, subset, file_name, created)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
-            .execute(params![
-                id.0,
-                version,
-                attempt.0,
-                output.output,
-                output.subset,
-                output.file_name,
-                batch.now.0
-            ])?;
+            .execute(params![id.0, version, attempt.0, output.output, output.subset, output.file_name, batch.now.0])?;
         if !tainted {
             move_head(batch, dataset, &output.subset, id)?;
         }

@@ -16,7 +16,7 @@ use crate::prefix;
 const CANDIDATES: u32 = 8;
 
 const SELECT: &str = "SELECT id, number, pipeline, definition, definition_path, params, request, trigger, state, reason, \
-     created, ended, epoch, store_marker, tool_version, platform, user, host, git_commit, git_dirty, cancel FROM run";
+     created, ended, epoch, store_marker, tool_version, platform, user_name, host, git_commit, git_dirty, cancel FROM run";
 
 fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     Ok(RunRecord {
@@ -59,7 +59,7 @@ pub(super) fn create(tx: &Transaction<'_>, project: i64, run: &NewRun) -> Outcom
     let environment = &run.environment;
     tx.prepare_cached(
         "INSERT INTO run (id, project_id, number, pipeline, definition, definition_path, params, request, trigger, state,
-                          created, epoch, store_marker, tool_version, platform, user, host, git_commit, git_dirty)
+                          created, epoch, store_marker, tool_version, platform, user_name, host, git_commit, git_dirty)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'running', ?10, 1, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?
     .execute(params![
@@ -156,14 +156,12 @@ pub(super) fn request_cancel(
 pub(super) fn find(tx: &Transaction<'_>, project: i64, which: &RunRef) -> Outcome<Option<RunRecord>> {
     let select = |rest: &str| format!("{SELECT} WHERE project_id = ?1 {rest}");
     match which {
-        RunRef::Latest => Ok(tx
-            .prepare_cached(&select("ORDER BY number DESC LIMIT 1"))?
-            .query_row([project], record)
-            .optional()?),
-        RunRef::Number(number) => Ok(tx
-            .prepare_cached(&select("AND number = ?2"))?
-            .query_row([project, *number], record)
-            .optional()?),
+        RunRef::Latest => {
+            Ok(tx.prepare_cached(&select("ORDER BY number DESC LIMIT 1"))?.query_row([project], record).optional()?)
+        }
+        RunRef::Number(number) => {
+            Ok(tx.prepare_cached(&select("AND number = ?2"))?.query_row([project, *number], record).optional()?)
+        }
         RunRef::Prefix(given) => {
             let Some((low, high)) = prefix::run_range(given) else { return Ok(None) };
             let mut found = tx
@@ -185,8 +183,8 @@ pub(super) fn list(tx: &Transaction<'_>, project: i64, filter: &RunFilter) -> Ou
          ORDER BY number DESC LIMIT ?4"
     ))?;
     let limit = filter.limit.map_or(-1, i64::from);
-    let rows = statement
-        .query_map(params![project, filter.pipeline, filter.state.map(RunState::as_str), limit], record)?;
+    let rows =
+        statement.query_map(params![project, filter.pipeline, filter.state.map(RunState::as_str), limit], record)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -84,7 +84,13 @@ pub(crate) fn claims_are_settled_in_the_order_of_a_batch(backend: &dyn Backend) 
     };
     assert!(matches!(
         applied[..],
-        [Applied::Started { .. }, Applied::Busy(_), Applied::Published { .. }, Applied::Started { .. }, Applied::Busy(_)]
+        [
+            Applied::Started { .. },
+            Applied::Busy(_),
+            Applied::Published { .. },
+            Applied::Started { .. },
+            Applied::Busy(_)
+        ]
     ));
     assert_eq!(id(&applied[0]), id(&applied[1]));
     assert_eq!(id(&applied[3]), id(&applied[4]));

@@ -1,11 +1,11 @@
 //! The life of tasks and attempts, and what is stale when.
 
 use runstone_core::attempt::Cause;
+use runstone_core::hash::ContentHash;
 use runstone_core::record::{AttemptState, Metric, RunState, TaskState};
 use runstone_core::store::{
     Applied, Change, FinishAttempt, NewTask, Reuse, ReuseNode, SettleTask, StartAttempt, StoreError,
 };
-use runstone_core::hash::ContentHash;
 
 use super::Backend;
 use super::driver::{
@@ -28,14 +28,20 @@ pub(crate) fn a_task_lives_through_a_whole_run(backend: &dyn Backend) {
     assert_eq!((record.id, record.uuid, record.run, record.run_number), (attempt, intent.uuid, driver.owner.run, 1));
     assert_eq!((record.task, record.number, record.kind), (0, 1, intent.kind));
     assert_eq!((record.pipeline.as_str(), record.step.as_str(), record.cell.as_str()), ("p", "a", ""));
-    assert_eq!((record.state, record.fingerprint, record.created), (AttemptState::Running, intent.fingerprint, created));
+    assert_eq!(
+        (record.state, record.fingerprint, record.created),
+        (AttemptState::Running, intent.fingerprint, created)
+    );
     assert_eq!((&record.end, record.reused_from), (&None, None));
 
     let published = driver.finished(success(0, 1, vec![output("a", "bytes")]));
     let record = driver.store.attempts_by_id(&[attempt]).unwrap().remove(0);
     assert_eq!((record.state, record.end), (AttemptState::Succeeded, Some(ended(Cause::Exit, Some(0)))));
     let materialization = driver.store.published(&[attempt]).unwrap().remove(0);
-    assert_eq!((materialization.id, materialization.attempt, materialization.created), (published[0], attempt, driver.now));
+    assert_eq!(
+        (materialization.id, materialization.attempt, materialization.created),
+        (published[0], attempt, driver.now)
+    );
     assert!(published[0] > attempt);
     assert_eq!(driver.states(), [TaskState::Succeeded]);
     assert_eq!(driver.apply(end_run(RunState::Succeeded)), Applied::Done);

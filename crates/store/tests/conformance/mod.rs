@@ -27,12 +27,14 @@
 //!   attempts that succeeded. Every edge has both its ends in the answer. `partial` exactly when something was left out.
 //! - `objects` are those in the content stores that runs of the project name, each once.
 
+#![expect(clippy::unwrap_used, reason = "a scenario that cannot go on says why")]
+
 pub(crate) mod driver;
 
 pub(crate) mod claims;
 pub(crate) mod datasets;
-pub(crate) mod lineage;
 pub(crate) mod life;
+pub(crate) mod lineage;
 pub(crate) mod model;
 pub(crate) mod reports;
 pub(crate) mod reuse;

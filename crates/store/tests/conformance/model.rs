@@ -8,8 +8,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use runstone_core::hash::ContentHash;
 use runstone_core::record::{NodeId, RunState, TaskState};
 use runstone_core::store::{
-    Applied, Change, NewMaterialization, NewTask, Reuse, ReuseNode, RunRef, SettleTask, StartAttempt,
-    VersionRef,
+    Applied, Change, NewMaterialization, NewTask, Reuse, ReuseNode, RunRef, SettleTask, StartAttempt, VersionRef,
 };
 
 use super::Backend;
@@ -329,7 +328,8 @@ fn compare(model: &Model, drivers: &mut [Driver<'_>]) -> Result<(), TestCaseErro
         let found = store.resolve("p/d", &VersionRef::Number(number)).unwrap();
         prop_assert!(found.iter().all(|record| record.hash == hash) && found.len() == 1);
     }
-    let published: Vec<NodeId> = store.materializations("p/d", u32::MAX).unwrap().iter().map(|record| record.id).collect();
+    let published: Vec<NodeId> =
+        store.materializations("p/d", u32::MAX).unwrap().iter().map(|record| record.id).collect();
     prop_assert_eq!(published, model.published.iter().rev().map(|(id, _)| *id).collect::<Vec<_>>());
     for asks in 0..3 {
         let fingerprint = fingerprint(&asks.to_string());
@@ -398,4 +398,3 @@ pub(crate) fn random_changes_do_what_the_model_does(backend: &dyn Backend) {
         panic!("{error}");
     }
 }
-

@@ -167,9 +167,10 @@ pub(crate) fn events_tell_the_whole_story(backend: &dyn Backend) {
     let mut driver = Driver::new(backend, &["ok", "flaky", "skipped", "reused"]);
     let check = |driver: &mut Driver<'_>| {
         let run = driver.store.runs(&runstone_core::store::RunFilter::default()).unwrap().remove(0);
-        let tasks = driver.tasks().into_iter().map(|task| {
-            (task.state.as_str().to_owned(), task.attempts, task.attempt.map(|id| id.0), task.reason)
-        });
+        let tasks = driver
+            .tasks()
+            .into_iter()
+            .map(|task| (task.state.as_str().to_owned(), task.attempts, task.attempt.map(|id| id.0), task.reason));
         let rows = Story {
             state: run.state.as_str().to_owned(),
             epoch: run.epoch,

@@ -67,7 +67,10 @@ pub(crate) fn a_reuse_with_a_node_has_its_own_pins_and_names(backend: &dyn Backe
         panic!("not reused")
     };
     let record = driver.store.attempts(driver.owner.run, Some(1)).unwrap().remove(0);
-    assert_eq!((record.id, record.kind, record.state, record.number), (attempt, AttemptKind::Reuse, AttemptState::Succeeded, 1));
+    assert_eq!(
+        (record.id, record.kind, record.state, record.number),
+        (attempt, AttemptKind::Reuse, AttemptState::Succeeded, 1)
+    );
     assert_eq!((record.reused_from, record.fingerprint), (Some(train), fingerprint("task 1")));
     let end = record.end.unwrap();
     assert_eq!((end.started, end.ended, end.cause, end.exit_code), (driver.now, driver.now, Cause::Exit, None));

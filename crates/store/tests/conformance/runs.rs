@@ -42,7 +42,10 @@ pub(crate) fn a_run_is_read_back_as_it_was_given(backend: &dyn Backend) {
     let number = store.create_run(&given).unwrap();
     let run = store.run(&RunRef::Number(number)).unwrap().unwrap();
     assert_eq!((run.id, run.number, run.epoch, run.state), (given.id, number, 1, RunState::Running));
-    assert_eq!((&run.pipeline, &run.definition_path, &run.trigger), (&given.pipeline, &given.definition_path, &given.trigger));
+    assert_eq!(
+        (&run.pipeline, &run.definition_path, &run.trigger),
+        (&given.pipeline, &given.definition_path, &given.trigger)
+    );
     assert_eq!((&run.params, &run.request, &run.environment), (&given.params, &given.request, &given.environment));
     assert_eq!((run.created, run.ended, run.store_marker), (given.created, None, given.store_marker));
     assert_eq!((run.reason, run.cancel), (None, None));
@@ -104,9 +107,8 @@ pub(crate) fn lists_are_filtered_and_newest_first(backend: &dyn Backend) {
         other
     });
     driver.run(&[]);
-    let mut numbers = |filter: RunFilter| -> Vec<i64> {
-        driver.store.runs(&filter).unwrap().iter().map(|run| run.number).collect()
-    };
+    let mut numbers =
+        |filter: RunFilter| -> Vec<i64> { driver.store.runs(&filter).unwrap().iter().map(|run| run.number).collect() };
     assert_eq!(numbers(RunFilter::default()), [3, 2, 1]);
     assert_eq!(numbers(RunFilter { limit: Some(2), ..RunFilter::default() }), [3, 2]);
     assert_eq!(numbers(RunFilter { limit: Some(0), ..RunFilter::default() }), [] as [i64; 0]);
@@ -160,10 +162,7 @@ pub(crate) fn a_finished_run_is_reopened_only_on_request(backend: &dyn Backend) 
     assert_eq!(driver.owner.epoch, 2);
     let record = driver.store.run(&RunRef::Latest).unwrap().unwrap();
     assert_eq!((record.state, record.ended, record.reason, record.cancel), (RunState::Running, None, None, None));
-    assert_eq!(
-        driver.states(),
-        [TaskState::Succeeded, TaskState::Waiting, TaskState::Waiting, TaskState::Waiting]
-    );
+    assert_eq!(driver.states(), [TaskState::Succeeded, TaskState::Waiting, TaskState::Waiting, TaskState::Waiting]);
     assert_eq!(driver.tasks()[1].attempts, 1);
     driver.stale(Change::Start(start(1, 1)));
     driver.started(start(1, 2));

@@ -5,9 +5,7 @@ use runstone_core::store::{Applied, Change, StartAttempt, Store};
 use runstone_core::time::Timestamp;
 
 use super::Backend;
-use super::driver::{
-    Driver, end_run, fingerprint, finish, new_run, output, pin_task, project, start, success,
-};
+use super::driver::{Driver, end_run, fingerprint, finish, new_run, output, pin_task, project, start, success};
 
 const WRITERS: u32 = 4;
 const TASKS: u32 = 25;
@@ -91,14 +89,23 @@ const DAMAGE: &[(&str, &str)] = &[
     ("UPDATE task SET reason = 'x' WHERE idx = 1", "UPDATE task SET reason = NULL WHERE idx = 1"),
     ("UPDATE run SET state = 'failed'", "UPDATE run SET state = 'succeeded'"),
     ("UPDATE run SET epoch = 2", "UPDATE run SET epoch = 1"),
-    ("UPDATE attempt SET state = 'running' WHERE task_idx = 1", "UPDATE attempt SET state = 'succeeded' WHERE task_idx = 1"),
+    (
+        "UPDATE attempt SET state = 'running' WHERE task_idx = 1",
+        "UPDATE attempt SET state = 'succeeded' WHERE task_idx = 1",
+    ),
     ("UPDATE attempt SET cause = 'whim' WHERE task_idx = 1", "UPDATE attempt SET cause = 'exit' WHERE task_idx = 1"),
     ("UPDATE head SET mat_id = mat_id + 1000000", "UPDATE head SET mat_id = mat_id - 1000000"),
     ("UPDATE version SET number = 7 WHERE number = 1", "UPDATE version SET number = 1 WHERE number = 7"),
     ("UPDATE consumed SET mat_id = mat_id + 1000000", "UPDATE consumed SET mat_id = mat_id - 1000000"),
-    ("UPDATE materialization SET version_id = version_id + 1000000", "UPDATE materialization SET version_id = version_id - 1000000"),
+    (
+        "UPDATE materialization SET version_id = version_id + 1000000",
+        "UPDATE materialization SET version_id = version_id - 1000000",
+    ),
     ("UPDATE metric SET attempt_id = attempt_id + 1000000", "UPDATE metric SET attempt_id = attempt_id - 1000000"),
-    ("UPDATE event SET kind = 'x' WHERE kind = 'attempt_finished'", "UPDATE event SET kind = 'attempt_finished' WHERE kind = 'x'"),
+    (
+        "UPDATE event SET kind = 'x' WHERE kind = 'attempt_finished'",
+        "UPDATE event SET kind = 'attempt_finished' WHERE kind = 'x'",
+    ),
     ("UPDATE project SET runs = 0", "UPDATE project SET runs = 1"),
 ];
 
@@ -118,7 +125,8 @@ pub(crate) fn planted_damage_is_found(backend: &dyn Backend) {
     driver.executed(StartAttempt { fingerprint: fingerprint("a"), ..start(0, 1) }, vec![output("a", "A")]);
     driver.started(StartAttempt { pins: vec![pin_task("in", 0, "out")], ..start(1, 1) });
     let mut end = success(1, 1, vec![output("b", "B")]);
-    end.metrics = vec![runstone_core::record::Metric { name: "m".to_owned(), slice: String::new(), value: 1.0, n: None }];
+    end.metrics =
+        vec![runstone_core::record::Metric { name: "m".to_owned(), slice: String::new(), value: 1.0, n: None }];
     driver.finished(end);
     driver.apply(end_run(RunState::Succeeded));
     driver.sound();

@@ -42,6 +42,13 @@ pub(super) struct ClaimRow {
     pub(super) now: Option<NodeId>,
 }
 
+impl ClaimRow {
+    /// Whether it goes from one attempt to the next without being free.
+    pub(super) fn is_passed_on(&self) -> bool {
+        self.now.is_some_and(|now| now != self.was)
+    }
+}
+
 /// An attempt to be put on record.
 #[derive(Debug)]
 pub(super) struct AttemptRow<'a> {

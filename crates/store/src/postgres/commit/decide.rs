@@ -39,12 +39,7 @@ pub(super) fn claims_of(
 }
 
 /// Decides every change; returns what became of each, and what is to be written.
-pub(super) fn decide<'a>(
-    changes: &'a [Change],
-    run: &Run,
-    facts: Facts,
-    claims: Claims,
-) -> (Vec<Applied>, Batch<'a>) {
+pub(super) fn decide<'a>(changes: &'a [Change], run: &Run, facts: Facts, claims: Claims) -> (Vec<Applied>, Batch<'a>) {
     let reserved = claims.reserved.iter().map(|(claim, was)| (*claim, ClaimRow { was: *was, now: None })).collect();
     let batch = Batch { claims: reserved, ..Batch::default() };
     let mut deciding = Deciding { run, running: run.state == RunState::Running, facts, held: claims.held, batch };
@@ -115,13 +110,8 @@ impl<'a> Deciding<'a, '_> {
             if let Some(flight) = self.held.get(fingerprint) {
                 return Some(Applied::Busy(flight.clone()));
             }
-            let flight = Flight {
-                fingerprint: *fingerprint,
-                attempt: id,
-                uuid,
-                run: self.run.id,
-                run_number: self.run.number,
-            };
+            let flight =
+                Flight { fingerprint: *fingerprint, attempt: id, uuid, run: self.run.id, run_number: self.run.number };
             self.held.insert(*fingerprint, flight);
             // The row is locked: it was free and reserved, or given back earlier in this batch.
             self.batch.claims.entry(*fingerprint).or_insert(ClaimRow { was: id, now: None }).now = Some(id);
@@ -197,7 +187,9 @@ impl<'a> Deciding<'a, '_> {
         let attempt = task.attempt;
         let (applied, stands) = match &settle.reuse {
             None => (Applied::Done, None),
-            Some(Reuse { attempt, fingerprint, node: None }) => (self.reuse(settle.task, *attempt, fingerprint)?, Some(*attempt)),
+            Some(Reuse { attempt, fingerprint, node: None }) => {
+                (self.reuse(settle.task, *attempt, fingerprint)?, Some(*attempt))
+            }
             Some(Reuse { attempt, fingerprint, node: Some(node) }) => {
                 let applied = self.reuse_with_node(settle.task, *attempt, fingerprint, node, nodes)?;
                 (applied, Some(NodeId(nodes[0])))

@@ -206,13 +206,8 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) async fn load(tx: &mut Tx<'_>, project: i64, run: &Run, scope: &Scope) -> Result<Self, TxError> {
-        let mut facts = Self {
-            tasks: HashMap::new(),
-            pins: HashSet::new(),
-            sources: HashMap::new(),
-            next_index: 0,
-            open_tasks: 0,
-        };
+        let mut facts =
+            Self { tasks: HashMap::new(), pins: HashSet::new(), sources: HashMap::new(), next_index: 0, open_tasks: 0 };
         if !scope.tasks.is_empty() {
             facts.load_tasks(tx, project, run, scope).await?;
         }

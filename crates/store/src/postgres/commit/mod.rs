@@ -42,8 +42,8 @@ pub(super) async fn commit(
     let claims = Claims::lock(tx, project, wanted, &held).await?;
     let (applied, batch) = decide::decide(changes, &run, facts, claims);
     let mut writing = Writing { tx, project, run: &run, now };
-    writing.tasks_and_attempts(&batch).await?;
+    writing.intents(&batch).await?;
     let datasets = writing.publish(&batch, datasets).await?;
-    writing.ends_and_events(&batch).await?;
+    writing.results(&batch).await?;
     Ok(Outcome::Fresh((applied, datasets)))
 }

@@ -10,10 +10,60 @@ use sqlx::postgres::PgBindIterExt;
 use super::super::session::TxError;
 use super::super::value::{Time, damaged, get, stored, text};
 use super::batch::Batch;
-use super::write::{Writing, expect};
+use super::write::{Statement, Writing, expect};
 
 /// Ids of datasets by name. They never change once committed.
 pub(in super::super) type DatasetIds = HashMap<String, i64>;
+
+/// Objects that are durable by now, also where their bytes were given up before.
+macro_rules! blobs {
+    () => {
+        "named AS ( \
+             SELECT * FROM unnest($3::bytea[], $4::text[], $5::bigint[], $6::text[]) AS w(hash, kind, size, role)), \
+         back AS ( \
+             UPDATE blob b SET state = 'stored', role = CASE WHEN w.role = 'content' THEN w.role ELSE b.role END, \
+                 changed = $2 \
+             FROM named w WHERE b.store_marker = $1 AND b.hash = w.hash \
+                 AND (b.state = 'evicted' OR (b.role = 'kept' AND w.role = 'content'))), \
+         stored AS ( \
+             INSERT INTO blob (store_marker, hash, kind, size, role, created) \
+             SELECT $1, w.hash, w.kind, w.size, w.role, $2 FROM named w ORDER BY w.hash \
+             ON CONFLICT (store_marker, hash) DO NOTHING) "
+    };
+}
+
+const BLOBS: &str = concat!("WITH ", blobs!(), "SELECT");
+
+/// A version whose bytes are new takes the next number of its dataset, in the order of the batch, and the id of its first
+/// publication: so nothing has to be asked back. All parts see the tables as they were before.
+const PUBLICATIONS: &str = concat!(
+    "WITH published AS ( \
+         SELECT w.*, v.id AS known, d.versions, min(w.id) OVER (PARTITION BY w.dataset_id, w.hash) AS first \
+         FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::bytea[], \
+                 $14::text[], $15::bigint[], $16::bigint[], $17::bigint[]) \
+             AS w(id, attempt_id, dataset_id, output, subset, file_name, hash, kind, size, files, rows) \
+         JOIN dataset d ON d.id = w.dataset_id \
+         LEFT JOIN version v ON v.dataset_id = w.dataset_id AND v.hash = w.hash), \
+     fresh AS ( \
+         INSERT INTO version (id, dataset_id, number, hash, kind, size, files, rows, created) \
+         SELECT id, dataset_id, versions + row_number() OVER (PARTITION BY dataset_id ORDER BY id), \
+             hash, kind, size, files, rows, $2 \
+         FROM published WHERE known IS NULL AND id = first), \
+     counted AS ( \
+         UPDATE dataset d SET versions = d.versions + n.fresh \
+         FROM (SELECT dataset_id, count(*) AS fresh FROM published WHERE known IS NULL AND id = first \
+               GROUP BY dataset_id) n WHERE d.id = n.dataset_id), \
+     placed AS ( \
+         INSERT INTO materialization (id, version_id, attempt_id, output, subset, file_name, created) \
+         SELECT id, coalesce(known, first), attempt_id, output, subset, file_name, $2 FROM published RETURNING 1), \
+     latest AS ( \
+         INSERT INTO head (dataset_id, subset, mat_id) \
+         SELECT * FROM unnest($18::bigint[], $19::text[], $20::bigint[]) \
+         ON CONFLICT (dataset_id, subset) DO UPDATE SET mat_id = excluded.mat_id, rev = head.rev + 1 \
+         WHERE head.mat_id <> excluded.mat_id), ",
+    blobs!(),
+    "SELECT count(*) AS placed FROM placed"
+);
 
 impl Writing<'_, '_> {
     /// Everything of a batch that datasets and objects are told. `known` gains nothing before the commit: new ids are
@@ -34,10 +84,11 @@ impl Writing<'_, '_> {
                 })
                 .collect::<Result<_, _>>()?;
             self.lock_datasets(&ids).await?;
-            self.materializations(batch, &ids).await?;
-            self.heads(batch, &ids).await?;
+            self.publications(batch, &ids).await?;
+        } else if !batch.blobs.is_empty() {
+            let statement = self.with_blobs(self.tx.query(BLOBS), batch)?;
+            self.tx.execute(statement).await?;
         }
-        self.blobs(batch).await?;
         Ok(new)
     }
 
@@ -69,35 +120,14 @@ impl Writing<'_, '_> {
         const LOCK: &str = "SELECT d.id FROM dataset d WHERE d.id = ANY($1) ORDER BY d.id FOR NO KEY UPDATE";
         let ids: BTreeSet<i64> = ids.values().copied().collect();
         let query = self.tx.query(LOCK).bind(ids.iter().copied().bind_iter());
-        let rows = self.tx.rows(query).await?;
-        expect(ids.len(), rows.len() as u64, "datasets")
+        match self.tx.rows(query).await?.len() {
+            locked if locked == ids.len() => Ok(()),
+            locked => Err(damaged(format!("{locked} datasets of {} are on record", ids.len()))),
+        }
     }
 
-    async fn materializations(&mut self, batch: &Batch<'_>, ids: &BTreeMap<&str, i64>) -> Result<(), TxError> {
-        // A version whose bytes are new takes the next number of its dataset, in the order of the batch, and the id of its
-        // first publication: so nothing has to be asked back. All parts of the statement see the tables as before it.
-        const INSERT: &str = "WITH published AS ( \
-                 SELECT w.*, v.id AS known, d.versions, min(w.id) OVER (PARTITION BY w.dataset_id, w.hash) AS first \
-                 FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], \
-                         $8::bytea[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[]) \
-                     AS w(id, attempt_id, dataset_id, output, subset, file_name, hash, kind, size, files, rows) \
-                 JOIN dataset d ON d.id = w.dataset_id \
-                 LEFT JOIN version v ON v.dataset_id = w.dataset_id AND v.hash = w.hash), \
-             fresh AS ( \
-                 INSERT INTO version (id, dataset_id, number, hash, kind, size, files, rows, created) \
-                 SELECT id, dataset_id, versions + row_number() OVER (PARTITION BY dataset_id ORDER BY id), \
-                     hash, kind, size, files, rows, $1 \
-                 FROM published WHERE known IS NULL AND id = first), \
-             counted AS ( \
-                 UPDATE dataset d SET versions = d.versions + n.fresh \
-                 FROM (SELECT dataset_id, count(*) AS fresh FROM published WHERE known IS NULL AND id = first \
-                       GROUP BY dataset_id) n WHERE d.id = n.dataset_id) \
-             INSERT INTO materialization (id, version_id, attempt_id, output, subset, file_name, created) \
-             SELECT id, coalesce(known, first), attempt_id, output, subset, file_name, $1 FROM published";
+    async fn publications(&mut self, batch: &Batch<'_>, ids: &BTreeMap<&str, i64>) -> Result<(), TxError> {
         let rows = &batch.publications;
-        if rows.is_empty() {
-            return Ok(());
-        }
         let sizes: Vec<i64> = rows.iter().map(|row| stored("size", row.what.size)).collect::<Result<_, _>>()?;
         let files: Vec<i64> =
             rows.iter().map(|row| stored("number of files", row.what.files)).collect::<Result<_, _>>()?;
@@ -105,10 +135,8 @@ impl Writing<'_, '_> {
             .iter()
             .map(|row| row.what.rows.map(|rows| stored("number of rows", rows)).transpose())
             .collect::<Result<_, _>>()?;
-        let query = self
-            .tx
-            .query(INSERT)
-            .bind(Time(self.now))
+        let statement = self
+            .with_blobs(self.tx.query(PUBLICATIONS), batch)?
             .bind(rows.iter().map(|row| row.id.0).bind_iter())
             .bind(rows.iter().map(|row| row.attempt.0).bind_iter())
             .bind(rows.iter().map(|row| ids[row.what.dataset.as_str()]).bind_iter())
@@ -119,55 +147,22 @@ impl Writing<'_, '_> {
             .bind(rows.iter().map(|row| row.what.kind.as_str()).bind_iter())
             .bind(sizes)
             .bind(files)
-            .bind(lines);
-        expect(rows.len(), self.tx.execute(query).await?, "publications")
-    }
-
-    async fn heads(&mut self, batch: &Batch<'_>, ids: &BTreeMap<&str, i64>) -> Result<(), TxError> {
-        const MOVE: &str = "INSERT INTO head (dataset_id, subset, mat_id) \
-             SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[]) \
-             ON CONFLICT (dataset_id, subset) DO UPDATE SET mat_id = excluded.mat_id, rev = head.rev + 1 \
-             WHERE head.mat_id <> excluded.mat_id";
-        if batch.heads.is_empty() {
-            return Ok(());
-        }
-        let query = self
-            .tx
-            .query(MOVE)
+            .bind(lines)
             .bind(batch.heads.keys().map(|(dataset, _)| ids[dataset]).bind_iter())
             .bind(batch.heads.keys().map(|(_, subset)| *subset).bind_iter())
             .bind(batch.heads.values().map(|id| id.0).bind_iter());
-        self.tx.execute(query).await?;
-        Ok(())
+        expect(rows.len(), self.tx.row(statement).await?.as_ref(), "placed")
     }
 
-    /// Objects that are durable by now, also where their bytes were given up before.
-    async fn blobs(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const INSERT: &str = "WITH named AS ( \
-                 SELECT * FROM unnest($3::bytea[], $4::text[], $5::bigint[], $6::text[]) AS w(hash, kind, size, role)), \
-             back AS ( \
-                 UPDATE blob b SET state = 'stored', role = CASE WHEN w.role = 'content' THEN w.role ELSE b.role END, \
-                     changed = $2 \
-                 FROM named w WHERE b.store_marker = $1 AND b.hash = w.hash \
-                     AND (b.state = 'evicted' OR (b.role = 'kept' AND w.role = 'content'))) \
-             INSERT INTO blob (store_marker, hash, kind, size, role, created) \
-             SELECT $1, w.hash, w.kind, w.size, w.role, $2 FROM named w ORDER BY w.hash \
-             ON CONFLICT (store_marker, hash) DO NOTHING";
+    fn with_blobs(&self, statement: Statement, batch: &Batch<'_>) -> Result<Statement, TxError> {
         let rows = &batch.blobs;
-        if rows.is_empty() {
-            return Ok(());
-        }
         let sizes: Vec<i64> = rows.values().map(|row| stored("size", row.size)).collect::<Result<_, _>>()?;
-        let query = self
-            .tx
-            .query(INSERT)
+        Ok(statement
             .bind(self.run.store_marker)
             .bind(Time(self.now))
             .bind(rows.keys().map(|hash| hash.as_bytes().as_slice()).bind_iter())
             .bind(rows.values().map(|row| row.kind.as_str()).bind_iter())
             .bind(sizes)
-            .bind(rows.values().map(|row| if row.content { "content" } else { "kept" }).bind_iter());
-        self.tx.execute(query).await?;
-        Ok(())
+            .bind(rows.values().map(|row| if row.content { "content" } else { "kept" }).bind_iter()))
     }
 }

@@ -1,18 +1,26 @@
-//! Puts a decided batch on record: one statement for each kind of row, always in the same order of tables, and rows in the
-//! order of their keys where other runs write the same ones, so that no two batches wait for each other.
+//! Puts a decided batch on record, always in the same order of tables, and rows in the order of their keys where other runs
+//! write the same ones, so that no two batches wait for each other in a circle.
 //!
-//! Every update names what it expects besides the key. Under the lock of the run that always holds: another number of
-//! rows than expected means that somebody wrote past the lock, and nothing is committed.
+//! Statements have several parts, because each one sent costs a round trip. The parts of one see the tables as they were
+//! before it, and no two of them touch the same row. Every update names what it expects besides the key: under the lock of
+//! the run that always holds, so another number of rows than expected means that somebody wrote past the lock, and nothing
+//! is committed.
 
-use runstone_core::record::AttemptEnd;
+use runstone_core::record::{AttemptEnd, NodeId};
+use runstone_core::store::FinishAttempt;
 use runstone_core::time::Timestamp;
-use sqlx::postgres::PgBindIterExt;
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgBindIterExt, PgRow};
+use sqlx::query::Query;
 
 use super::super::session::{Tx, TxError};
-use super::super::{events, tasks};
-use super::super::value::{Time, damaged, index, json, opt_text, stored, text};
+use super::super::tasks;
+use super::super::value::{Time, damaged, get, index, json, opt_text, stored, text};
 use super::batch::Batch;
 use super::facts::Run;
+
+/// A statement and its parameters.
+pub(super) type Statement = Query<'static, Postgres, PgArguments>;
 
 /// A transaction that writes one batch.
 pub(super) struct Writing<'w, 'c> {
@@ -22,100 +30,99 @@ pub(super) struct Writing<'w, 'c> {
     pub(super) now: Timestamp,
 }
 
+/// Claims given back and passed on, what is asked, and attempts. A reuse is over as soon as it is on record, and nothing was
+/// measured of it.
+const INTENTS: &str = "WITH released AS ( \
+         DELETE FROM flight f USING unnest($5::bytea[], $6::bigint[]) AS w(fingerprint, attempt) \
+         WHERE f.project_id = $1 AND f.fingerprint = w.fingerprint AND f.attempt_id = w.attempt RETURNING 1), \
+     passed AS ( \
+         UPDATE flight f SET attempt_id = w.next \
+         FROM unnest($7::bytea[], $8::bigint[], $9::bigint[]) AS w(fingerprint, attempt, next) \
+         WHERE f.project_id = $1 AND f.fingerprint = w.fingerprint AND f.attempt_id = w.attempt RETURNING 1), \
+     derived AS ( \
+         INSERT INTO derivation (fingerprint, canonical) \
+         SELECT * FROM unnest($10::bytea[], $11::bytea[]) AS w(fingerprint, canonical) ORDER BY w.fingerprint \
+         ON CONFLICT DO NOTHING), \
+     begun AS ( \
+         INSERT INTO attempt (id, uuid, project_id, run_id, task_idx, number, pipeline, step, cell, kind, state, \
+             fingerprint, reusable, created, started, ended, cause, reused_from, \
+             user_us, system_us, peak_rss, stdout_bytes, stderr_bytes, leftovers) \
+         SELECT w.id, w.uuid, $1, $2, w.task, w.number, $3, w.step, w.cell, w.kind, w.state, w.fingerprint, \
+             w.origin IS NOT NULL, $4, w.over, w.over, w.cause, w.origin, \
+             o.zero, o.zero, o.zero, o.zero, o.zero, o.zero \
+         FROM unnest($12::bigint[], $13::uuid[], $14::integer[], $15::integer[], $16::text[], $17::text[], $18::text[], \
+                 $19::text[], $20::bytea[], $21::timestamptz[], $22::text[], $23::bigint[]) \
+             AS w(id, uuid, task, number, step, cell, kind, state, fingerprint, over, cause, origin) \
+         CROSS JOIN LATERAL (SELECT CASE WHEN w.origin IS NOT NULL THEN 0 END AS zero) AS o RETURNING 1) \
+     SELECT (SELECT count(*) FROM released) AS released, (SELECT count(*) FROM passed) AS passed, \
+         (SELECT count(*) FROM begun) AS begun";
+
+/// What was read, what became of attempts and tasks, and what tells of it.
+const RESULTS: &str = "WITH read AS ( \
+         INSERT INTO consumed (attempt_id, mat_id, slot, trust) \
+         SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[]) RETURNING 1), \
+     runs AS ( \
+         UPDATE attempt a SET state = 'running', started = $2 FROM unnest($7::bigint[]) AS w(id) \
+         WHERE a.id = w.id AND a.state = 'assigned' RETURNING 1), \
+     ended AS ( \
+         UPDATE attempt a SET state = CASE WHEN w.succeeded THEN 'succeeded' ELSE 'failed' END, \
+             reusable = w.reusable, started = w.started, ended = w.ended, cause = w.cause, exit_code = w.exit_code, \
+             signal = w.signal, message = w.message, user_us = w.user_us, system_us = w.system_us, \
+             peak_rss = w.peak_rss, stdout_bytes = w.stdout_bytes, stderr_bytes = w.stderr_bytes, \
+             leftovers = w.leftovers, tainted = w.tainted, metadata = w.metadata::jsonb \
+         FROM unnest($8::bigint[], $9::boolean[], $10::boolean[], $11::timestamptz[], $12::timestamptz[], $13::text[], \
+                 $14::integer[], $15::integer[], $16::text[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], \
+                 $21::bigint[], $22::bigint[], $23::text[], $24::text[]) \
+             AS w(id, succeeded, reusable, started, ended, cause, exit_code, signal, message, user_us, system_us, \
+                 peak_rss, stdout_bytes, stderr_bytes, leftovers, tainted, metadata) \
+         WHERE a.id = w.id AND a.state IN ('assigned', 'running') RETURNING 1), \
+     measured AS ( \
+         INSERT INTO metric (attempt_id, name, slice, value, n) \
+         SELECT * FROM unnest($25::bigint[], $26::text[], $27::text[], $28::double precision[], $29::bigint[])), \
+     moved AS ( \
+         UPDATE task t SET state = w.state, attempts = w.attempts, attempt_id = w.attempt, fingerprint = w.fingerprint, \
+             reason = w.reason \
+         FROM unnest($30::integer[], $31::text[], $32::integer[], $33::text[], $34::integer[], $35::bigint[], \
+                 $36::bytea[], $37::text[]) \
+             AS w(idx, was_state, was_attempts, state, attempts, attempt, fingerprint, reason) \
+         WHERE t.run_id = $1 AND t.idx = w.idx AND t.state = w.was_state AND t.attempts = w.was_attempts RETURNING 1), \
+     told AS ( \
+         INSERT INTO event (run_id, at, kind, task_idx, attempt_id, body) \
+         SELECT $1, $2, w.kind, w.task, w.attempt, w.body::jsonb \
+         FROM unnest($38::text[], $39::integer[], $40::bigint[], $41::text[]) WITH ORDINALITY \
+             AS w(kind, task, attempt, body, position) ORDER BY w.position) \
+     SELECT (SELECT count(*) FROM read) AS read, (SELECT count(*) FROM runs) AS runs, \
+         (SELECT count(*) FROM ended) AS ended, (SELECT count(*) FROM moved) AS moved";
+
 impl Writing<'_, '_> {
-    /// Everything of a batch but its publications.
-    pub(super) async fn tasks_and_attempts(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        self.claims(batch).await?;
-        self.new_tasks(batch).await?;
-        self.derivations(batch).await?;
-        self.attempts(batch).await
-    }
-
-    /// What refers to publications, and what tells of it all.
-    pub(super) async fn ends_and_events(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        self.edges(batch).await?;
-        self.running(batch).await?;
-        self.ends(batch).await?;
-        self.metrics(batch).await?;
-        self.tasks(batch).await?;
-        self.events(batch).await?;
-        self.run_end(batch).await
-    }
-
-    async fn claims(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const RELEASE: &str = "DELETE FROM flight f USING unnest($2::bytea[], $3::bigint[]) AS w(fingerprint, attempt) \
-             WHERE f.project_id = $1 AND f.fingerprint = w.fingerprint AND f.attempt_id = w.attempt";
-        const PASS_ON: &str = "UPDATE flight f SET attempt_id = w.next \
-             FROM unnest($2::bytea[], $3::bigint[], $4::bigint[]) AS w(fingerprint, attempt, next) \
-             WHERE f.project_id = $1 AND f.fingerprint = w.fingerprint AND f.attempt_id = w.attempt";
+    /// What comes before publications.
+    pub(super) async fn intents(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
+        tasks::insert(self.tx, self.run.id, &batch.new_tasks).await?;
+        if batch.claims.is_empty() && batch.attempts.is_empty() {
+            return Ok(());
+        }
         let released: Vec<_> = batch.claims.iter().filter(|(_, row)| row.now.is_none()).collect();
-        if !released.is_empty() {
-            let query = self
-                .tx
-                .query(RELEASE)
-                .bind(self.project)
-                .bind(released.iter().map(|(claim, _)| claim.as_bytes().as_slice()).bind_iter())
-                .bind(released.iter().map(|(_, row)| row.was.0).bind_iter());
-            expect(released.len(), self.tx.execute(query).await?, "claims")?;
-        }
-        let passed: Vec<_> =
-            batch.claims.iter().filter_map(|(claim, row)| Some((claim, row.was, row.now?))).collect();
-        let passed: Vec<_> = passed.into_iter().filter(|(_, was, now)| was != now).collect();
-        if !passed.is_empty() {
-            let query = self
-                .tx
-                .query(PASS_ON)
-                .bind(self.project)
-                .bind(passed.iter().map(|(claim, ..)| claim.as_bytes().as_slice()).bind_iter())
-                .bind(passed.iter().map(|(_, was, _)| was.0).bind_iter())
-                .bind(passed.iter().map(|(.., now)| now.0).bind_iter());
-            expect(passed.len(), self.tx.execute(query).await?, "claims")?;
-        }
-        Ok(())
-    }
-
-    async fn new_tasks(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        tasks::insert(self.tx, self.run.id, &batch.new_tasks).await
-    }
-
-    async fn derivations(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const INSERT: &str = "INSERT INTO derivation (fingerprint, canonical) \
-             SELECT * FROM unnest($1::bytea[], $2::bytea[]) AS w(fingerprint, canonical) ORDER BY w.fingerprint \
-             ON CONFLICT DO NOTHING";
-        if batch.derivations.is_empty() {
-            return Ok(());
-        }
-        let query = self
-            .tx
-            .query(INSERT)
-            .bind(batch.derivations.keys().map(|fingerprint| fingerprint.as_bytes().as_slice()).bind_iter())
-            .bind(batch.derivations.values().copied().bind_iter());
-        self.tx.execute(query).await?;
-        Ok(())
-    }
-
-    async fn attempts(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        // A reuse is over as soon as it is on record, and nothing was measured.
-        const INSERT: &str = "INSERT INTO attempt (id, uuid, project_id, run_id, task_idx, number, pipeline, step, cell, \
-                 kind, state, fingerprint, reusable, created, started, ended, cause, reused_from, \
-                 user_us, system_us, peak_rss, stdout_bytes, stderr_bytes, leftovers) \
-             SELECT w.id, w.uuid, $1, $2, w.task, w.number, $3, w.step, w.cell, w.kind, w.state, w.fingerprint, \
-                 w.origin IS NOT NULL, $4, w.over, w.over, w.cause, w.origin, o.zero, o.zero, o.zero, o.zero, o.zero, o.zero \
-             FROM unnest($5::bigint[], $6::uuid[], $7::integer[], $8::integer[], $9::text[], $10::text[], $11::text[], \
-                 $12::text[], $13::bytea[], $14::timestamptz[], $15::text[], $16::bigint[]) \
-                 AS w(id, uuid, task, number, step, cell, kind, state, fingerprint, over, cause, origin) \
-             CROSS JOIN LATERAL (SELECT CASE WHEN w.origin IS NOT NULL THEN 0 END AS zero) AS o";
-        let rows = &batch.attempts;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let query = self
-            .tx
-            .query(INSERT)
-            .bind(self.project)
-            .bind(self.run.id.0)
+        let passed: Vec<_> = batch.claims.iter().filter(|(_, row)| row.is_passed_on()).collect();
+        let claims = self.tx.query(INTENTS).bind(self.project).bind(self.run.id.0);
+        let claims = claims
             .bind(self.run.pipeline.as_str())
             .bind(Time(self.now))
+            .bind(released.iter().map(|(claim, _)| claim.as_bytes().as_slice()).bind_iter())
+            .bind(released.iter().map(|(_, row)| row.was.0).bind_iter())
+            .bind(passed.iter().map(|(claim, _)| claim.as_bytes().as_slice()).bind_iter())
+            .bind(passed.iter().map(|(_, row)| row.was.0).bind_iter())
+            .bind(passed.iter().map(|(_, row)| row.now.map(|id| id.0)).bind_iter())
+            .bind(batch.derivations.keys().map(|fingerprint| fingerprint.as_bytes().as_slice()).bind_iter())
+            .bind(batch.derivations.values().copied().bind_iter());
+        let row = self.tx.row(self.with_attempts(claims, batch)).await?;
+        expect(released.len(), row.as_ref(), "released")?;
+        expect(passed.len(), row.as_ref(), "passed")?;
+        expect(batch.attempts.len(), row.as_ref(), "begun")
+    }
+
+    fn with_attempts(&self, statement: Statement, batch: &Batch<'_>) -> Statement {
+        let rows = &batch.attempts;
+        statement
             .bind(rows.iter().map(|row| row.id.0).bind_iter())
             .bind(rows.iter().map(|row| row.uuid).bind_iter())
             .bind(rows.iter().map(|row| index(row.task)).bind_iter())
@@ -127,148 +134,110 @@ impl Writing<'_, '_> {
             .bind(rows.iter().map(|row| row.fingerprint.as_bytes().as_slice()).bind_iter())
             .bind(rows.iter().map(|row| row.over(self.now).map(Time)).bind_iter())
             .bind(rows.iter().map(|row| row.cause()).bind_iter())
-            .bind(rows.iter().map(|row| row.origin.map(|origin| origin.0)).bind_iter());
-        expect(rows.len(), self.tx.execute(query).await?, "attempts")
+            .bind(rows.iter().map(|row| row.origin.map(|origin| origin.0)).bind_iter())
     }
 
-    async fn edges(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const INSERT: &str = "INSERT INTO consumed (attempt_id, mat_id, slot, trust) \
-             SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])";
-        let rows = &batch.edges;
-        if rows.is_empty() {
-            return Ok(());
+    /// What refers to publications, and what tells of it all.
+    pub(super) async fn results(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
+        if !batch.events.is_empty() {
+            // An attempt that was seen running and ended since is touched once.
+            let running: Vec<NodeId> =
+                batch.running.iter().copied().filter(|id| batch.ends.iter().all(|(ended, _)| ended != id)).collect();
+            let statement = self.tx.query(RESULTS).bind(self.run.id.0).bind(Time(self.now));
+            let statement = with_edges(statement, batch).bind(running.iter().map(|id| id.0).bind_iter());
+            let statement = with_metrics(with_ends(statement, &batch.ends)?, batch)?;
+            let row = self.tx.row(with_events(with_tasks(statement, batch), batch)).await?;
+            expect(batch.edges.len(), row.as_ref(), "read")?;
+            expect(running.len(), row.as_ref(), "runs")?;
+            expect(batch.ends.len(), row.as_ref(), "ended")?;
+            expect(batch.tasks.len(), row.as_ref(), "moved")?;
         }
-        let query = self
-            .tx
-            .query(INSERT)
-            .bind(rows.keys().map(|(reader, ..)| reader.0).bind_iter())
-            .bind(rows.keys().map(|(_, publication, _)| publication.0).bind_iter())
-            .bind(rows.keys().map(|(.., slot)| text(slot)).bind_iter())
-            .bind(rows.values().copied().bind_iter());
-        expect(rows.len(), self.tx.execute(query).await?, "readings")
-    }
-
-    async fn running(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const UPDATE: &str = "UPDATE attempt a SET state = 'running', started = $2 FROM unnest($1::bigint[]) AS w(id) \
-             WHERE a.id = w.id AND a.state = 'assigned'";
-        if batch.running.is_empty() {
-            return Ok(());
-        }
-        let query =
-            self.tx.query(UPDATE).bind(batch.running.iter().map(|id| id.0).bind_iter()).bind(Time(self.now));
-        expect(batch.running.len(), self.tx.execute(query).await?, "attempts")
-    }
-
-    async fn ends(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const UPDATE: &str = "UPDATE attempt a SET state = CASE WHEN w.succeeded THEN 'succeeded' ELSE 'failed' END, \
-                 reusable = w.reusable, started = w.started, ended = w.ended, cause = w.cause, exit_code = w.exit_code, \
-                 signal = w.signal, message = w.message, user_us = w.user_us, system_us = w.system_us, \
-                 peak_rss = w.peak_rss, stdout_bytes = w.stdout_bytes, stderr_bytes = w.stderr_bytes, \
-                 leftovers = w.leftovers, tainted = w.tainted, metadata = w.metadata::jsonb \
-             FROM unnest($1::bigint[], $2::boolean[], $3::boolean[], $4::timestamptz[], $5::timestamptz[], $6::text[], \
-                 $7::integer[], $8::integer[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], \
-                 $14::bigint[], $15::bigint[], $16::text[], $17::text[]) \
-                 AS w(id, succeeded, reusable, started, ended, cause, exit_code, signal, message, user_us, system_us, \
-                     peak_rss, stdout_bytes, stderr_bytes, leftovers, tainted, metadata) \
-             WHERE a.id = w.id AND a.state IN ('assigned', 'running')";
-        let rows = &batch.ends;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let measured = |what, value: fn(&AttemptEnd) -> u64| -> Result<Vec<i64>, TxError> {
-            rows.iter().map(|(_, finish)| stored(what, value(&finish.end))).collect()
-        };
-        let query = self
-            .tx
-            .query(UPDATE)
-            .bind(rows.iter().map(|(id, _)| id.0).bind_iter())
-            .bind(rows.iter().map(|(_, finish)| finish.succeeded).bind_iter())
-            .bind(rows.iter().map(|(_, f)| f.succeeded && f.reusable && f.end.tainted.is_none()).bind_iter())
-            .bind(rows.iter().map(|(_, finish)| Time(finish.end.started)).bind_iter())
-            .bind(rows.iter().map(|(_, finish)| Time(finish.end.ended)).bind_iter())
-            .bind(rows.iter().map(|(_, finish)| finish.end.cause.as_str()).bind_iter())
-            .bind(rows.iter().map(|(_, finish)| finish.end.exit_code).bind_iter())
-            .bind(rows.iter().map(|(_, finish)| finish.end.signal).bind_iter())
-            .bind(rows.iter().map(|(_, finish)| opt_text(finish.end.message.as_deref())).bind_iter())
-            .bind(measured("processor time", |end| end.user_us)?)
-            .bind(measured("processor time", |end| end.system_us)?)
-            .bind(measured("peak memory", |end| end.peak_rss)?)
-            .bind(measured("length of a log", |end| end.stdout_bytes)?)
-            .bind(measured("length of a log", |end| end.stderr_bytes)?)
-            .bind(rows.iter().map(|(_, finish)| i64::from(finish.end.leftovers)).bind_iter())
-            .bind(rows.iter().map(|(_, finish)| opt_text(finish.end.tainted.as_deref())).bind_iter())
-            .bind(rows.iter().map(|(_, finish)| finish.metadata.as_ref().map(json)).bind_iter());
-        expect(rows.len(), self.tx.execute(query).await?, "attempts")
-    }
-
-    async fn metrics(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const INSERT: &str = "INSERT INTO metric (attempt_id, name, slice, value, n) \
-             SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::double precision[], $5::bigint[])";
-        let rows = &batch.metrics;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let counts: Vec<Option<i64>> =
-            rows.values().map(|(_, n)| n.map(|n| stored("number of items", n)).transpose()).collect::<Result<_, _>>()?;
-        let query = self
-            .tx
-            .query(INSERT)
-            .bind(rows.keys().map(|(attempt, ..)| attempt.0).bind_iter())
-            .bind(rows.keys().map(|(_, name, _)| text(name)).bind_iter())
-            .bind(rows.keys().map(|(.., slice)| text(slice)).bind_iter())
-            .bind(rows.values().map(|(value, _)| *value).bind_iter())
-            .bind(counts);
-        expect(rows.len(), self.tx.execute(query).await?, "metrics")
-    }
-
-    async fn tasks(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const UPDATE: &str = "UPDATE task t SET state = w.state, attempts = w.attempts, attempt_id = w.attempt, \
-                 fingerprint = w.fingerprint, reason = w.reason \
-             FROM unnest($2::integer[], $3::text[], $4::integer[], $5::text[], $6::integer[], $7::bigint[], $8::bytea[], \
-                 $9::text[]) AS w(idx, was_state, was_attempts, state, attempts, attempt, fingerprint, reason) \
-             WHERE t.run_id = $1 AND t.idx = w.idx AND t.state = w.was_state AND t.attempts = w.was_attempts";
-        let rows = &batch.tasks;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let query = self
-            .tx
-            .query(UPDATE)
-            .bind(self.run.id.0)
-            .bind(rows.keys().map(|task| index(*task)).bind_iter())
-            .bind(rows.values().map(|row| row.was.0.as_str()).bind_iter())
-            .bind(rows.values().map(|row| index(row.was.1)).bind_iter())
-            .bind(rows.values().map(|row| row.state.as_str()).bind_iter())
-            .bind(rows.values().map(|row| index(row.attempts)).bind_iter())
-            .bind(rows.values().map(|row| row.attempt.map(|id| id.0)).bind_iter())
-            .bind(rows.values().map(|row| row.fingerprint.as_ref().map(|f| f.as_bytes().as_slice())).bind_iter())
-            .bind(rows.values().map(|row| opt_text(row.reason)).bind_iter());
-        expect(rows.len(), self.tx.execute(query).await?, "tasks")
-    }
-
-    async fn events(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        events::insert(self.tx, self.run.id, self.now, &batch.events).await
+        self.run_end(batch).await
     }
 
     async fn run_end(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const UPDATE: &str = "UPDATE run SET state = $2, reason = $3, ended = $4 WHERE id = $1 AND state = 'running'";
+        const UPDATE: &str = "UPDATE run SET state = $2, reason = $3, ended = $4 WHERE id = $1 AND state = 'running' \
+             RETURNING 1::bigint AS ended";
         let Some((state, reason)) = batch.run_end else { return Ok(()) };
-        let query = self
-            .tx
-            .query(UPDATE)
-            .bind(self.run.id.0)
-            .bind(state.as_str())
-            .bind(opt_text(reason))
-            .bind(Time(self.now));
-        expect(1, self.tx.execute(query).await?, "runs")
+        let query =
+            self.tx.query(UPDATE).bind(self.run.id.0).bind(state.as_str()).bind(opt_text(reason)).bind(Time(self.now));
+        expect(1, self.tx.row(query).await?.as_ref(), "ended")
     }
 }
 
+fn with_edges(statement: Statement, batch: &Batch<'_>) -> Statement {
+    let rows = &batch.edges;
+    statement
+        .bind(rows.keys().map(|(reader, ..)| reader.0).bind_iter())
+        .bind(rows.keys().map(|(_, publication, _)| publication.0).bind_iter())
+        .bind(rows.keys().map(|(.., slot)| text(slot)).bind_iter())
+        .bind(rows.values().copied().bind_iter())
+}
+
+fn with_ends(statement: Statement, rows: &[(NodeId, &FinishAttempt)]) -> Result<Statement, TxError> {
+    let measured = |what, value: fn(&AttemptEnd) -> u64| -> Result<Vec<i64>, TxError> {
+        rows.iter().map(|(_, finish)| stored(what, value(&finish.end))).collect()
+    };
+    Ok(statement
+        .bind(rows.iter().map(|(id, _)| id.0).bind_iter())
+        .bind(rows.iter().map(|(_, finish)| finish.succeeded).bind_iter())
+        .bind(rows.iter().map(|(_, f)| f.succeeded && f.reusable && f.end.tainted.is_none()).bind_iter())
+        .bind(rows.iter().map(|(_, finish)| Time(finish.end.started)).bind_iter())
+        .bind(rows.iter().map(|(_, finish)| Time(finish.end.ended)).bind_iter())
+        .bind(rows.iter().map(|(_, finish)| finish.end.cause.as_str()).bind_iter())
+        .bind(rows.iter().map(|(_, finish)| finish.end.exit_code).bind_iter())
+        .bind(rows.iter().map(|(_, finish)| finish.end.signal).bind_iter())
+        .bind(rows.iter().map(|(_, finish)| opt_text(finish.end.message.as_deref())).bind_iter())
+        .bind(measured("processor time", |end| end.user_us)?)
+        .bind(measured("processor time", |end| end.system_us)?)
+        .bind(measured("peak memory", |end| end.peak_rss)?)
+        .bind(measured("length of a log", |end| end.stdout_bytes)?)
+        .bind(measured("length of a log", |end| end.stderr_bytes)?)
+        .bind(rows.iter().map(|(_, finish)| i64::from(finish.end.leftovers)).bind_iter())
+        .bind(rows.iter().map(|(_, finish)| opt_text(finish.end.tainted.as_deref())).bind_iter())
+        .bind(rows.iter().map(|(_, finish)| finish.metadata.as_ref().map(json)).bind_iter()))
+}
+
+fn with_metrics(statement: Statement, batch: &Batch<'_>) -> Result<Statement, TxError> {
+    let rows = &batch.metrics;
+    let counts: Vec<Option<i64>> =
+        rows.values().map(|(_, n)| n.map(|n| stored("number of items", n)).transpose()).collect::<Result<_, _>>()?;
+    Ok(statement
+        .bind(rows.keys().map(|(attempt, ..)| attempt.0).bind_iter())
+        .bind(rows.keys().map(|(_, name, _)| text(name)).bind_iter())
+        .bind(rows.keys().map(|(.., slice)| text(slice)).bind_iter())
+        .bind(rows.values().map(|(value, _)| *value).bind_iter())
+        .bind(counts))
+}
+
+fn with_tasks(statement: Statement, batch: &Batch<'_>) -> Statement {
+    let rows = &batch.tasks;
+    statement
+        .bind(rows.keys().map(|task| index(*task)).bind_iter())
+        .bind(rows.values().map(|row| row.was.0.as_str()).bind_iter())
+        .bind(rows.values().map(|row| index(row.was.1)).bind_iter())
+        .bind(rows.values().map(|row| row.state.as_str()).bind_iter())
+        .bind(rows.values().map(|row| index(row.attempts)).bind_iter())
+        .bind(rows.values().map(|row| row.attempt.map(|id| id.0)).bind_iter())
+        .bind(rows.values().map(|row| row.fingerprint.as_ref().map(|f| f.as_bytes().as_slice())).bind_iter())
+        .bind(rows.values().map(|row| opt_text(row.reason)).bind_iter())
+}
+
+fn with_events(statement: Statement, batch: &Batch<'_>) -> Statement {
+    let rows = &batch.events;
+    statement
+        .bind(rows.iter().map(|row| row.kind).bind_iter())
+        .bind(rows.iter().map(|row| row.task.map(index)).bind_iter())
+        .bind(rows.iter().map(|row| row.attempt.map(|id| id.0)).bind_iter())
+        .bind(rows.iter().map(|row| json(&row.body)).bind_iter())
+}
+
 /// What was looked at under the lock of the run cannot have changed.
-pub(super) fn expect(expected: usize, changed: u64, what: &str) -> Result<(), TxError> {
+pub(super) fn expect(expected: usize, row: Option<&PgRow>, what: &str) -> Result<(), TxError> {
+    let changed: i64 = row.map_or(Ok(0), |row| get(row, what))?;
     if usize::try_from(changed) == Ok(expected) {
         Ok(())
     } else {
-        Err(damaged(format!("{changed} {what} changed where {expected} were expected")))
+        Err(damaged(format!("{changed} rows were {what} where {expected} were expected")))
     }
 }
