@@ -226,8 +226,9 @@ mod tests {
     /// Each change of an ingredient must change the fingerprint, and the explanation must name it.
     #[test]
     fn every_ingredient_counts_and_is_explained_by_its_name() {
+        type Edit = fn(&mut Derivation);
         let base = derivation();
-        let changes: Vec<(&str, fn(&mut Derivation))> = vec![
+        let changes: Vec<(&str, Edit)> = vec![
             ("shell", |d| d.work = Work::Command(Command::Shell("python3 ./train.py -v".into()))),
             ("code", |d| _ = d.code.insert("./train.py".into(), ContentHash::of(b"other"))),
             ("params", |d| _ = d.params.insert(name("lr"), Scalar::Float(0.2))),

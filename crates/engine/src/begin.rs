@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use runstone_core::cell::Cell;
-use runstone_core::graph::Graph;
 use runstone_core::machine::{Layout, Limits, Machine, Policy};
 use runstone_core::record::{MaterializationRecord, RunId};
 use runstone_core::select::{Chosen, Request};
@@ -102,8 +101,9 @@ pub fn run(
     let external = pin_external(&prepared, store.as_mut())?;
     check_external(&prepared, &external)?;
     let ledger = pinned(&prepared, store.as_mut())?;
-    let tasks = fresh_tasks(&prepared.graph);
-    let new = new_run(site, &prepared, run, &external, options, environment.wait());
+    let (tasks, recorded) = fresh_tasks(&prepared);
+    let next_row = u32::try_from(recorded.len()).unwrap_or(u32::MAX);
+    let new = NewRun { tasks: recorded, ..new_run(site, &prepared, run, &external, options, environment.wait()) };
     let bench = Bench::set_up(site, run, server)?;
     let number = store.create_run(&new)?;
     reporter.event(&RunEvent::RunStarted {
@@ -126,7 +126,7 @@ pub fn run(
         reader: store.reopen()?,
         writer: store,
         machine,
-        next_row: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
+        next_row,
         tasks,
         ledger,
         external,
@@ -182,11 +182,20 @@ pub(crate) fn limits(jobs: u32) -> Limits {
     Limits::for_jobs(jobs, total.map_or(u64::MAX / 2, |kib| kib * 1024 / 10 * 9))
 }
 
-fn fresh_tasks(graph: &Graph) -> Vec<TaskData> {
-    let task = |(row, task): (usize, &runstone_core::graph::Task)| {
-        TaskData::new(task.node, task.cell.clone(), u32::try_from(row).unwrap_or(u32::MAX))
-    };
-    graph.tasks.iter().enumerate().map(task).collect()
+/// Every task of the graph; those that are part of the run are numbered in a row, as they stand on record.
+fn fresh_tasks(prepared: &Prepared) -> (Vec<TaskData>, Vec<NewTask>) {
+    let graph = &prepared.graph;
+    let mut recorded = Vec::new();
+    let mut tasks = Vec::with_capacity(graph.tasks.len());
+    for (index, task) in graph.tasks.iter().enumerate() {
+        let row = u32::try_from(recorded.len()).unwrap_or(u32::MAX);
+        tasks.push(TaskData::new(task.node, task.cell.clone(), row));
+        if prepared.selection.runs_task(graph, index) {
+            let step = graph.label(&prepared.pipeline, task.node).to_owned();
+            recorded.push(NewTask { index: row, step, cell: task.cell.key() });
+        }
+    }
+    (tasks, recorded)
 }
 
 fn new_run(
@@ -197,15 +206,6 @@ fn new_run(
     options: RunOptions,
     environment: runstone_core::record::RunEnvironment,
 ) -> NewRun {
-    let graph = &prepared.graph;
-    let tasks = (0..graph.tasks.len())
-        .filter(|&task| prepared.selection.runs_task(graph, task))
-        .map(|task| NewTask {
-            index: u32::try_from(task).unwrap_or(u32::MAX),
-            step: graph.label(&prepared.pipeline, graph.tasks[task].node).to_owned(),
-            cell: graph.tasks[task].cell.key(),
-        })
-        .collect();
     let kept = Kept {
         selection: prepared.request.clone(),
         overlays: prepared.definition.overlays.clone(),
@@ -224,7 +224,7 @@ fn new_run(
         created: clock::now(),
         store_marker: site.objects.marker(),
         environment,
-        tasks,
+        tasks: Vec::new(),
     }
 }
 

@@ -12,7 +12,6 @@ use runstone_core::select::Chosen;
 use runstone_core::spec::model::{Action, Cache, Source, Step};
 use runstone_core::store::{Earlier, Store, StoreError};
 use runstone_exec::objects::Limits;
-use runstone_exec::scan::SourcePattern;
 use serde::Serialize;
 
 use crate::begin;
@@ -25,6 +24,7 @@ use crate::ledger::{Entry, Ledger, Published};
 use crate::prepare::Prepared;
 use crate::reported;
 use crate::site::Site;
+use crate::source;
 
 /// What would be done about every task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -268,7 +268,7 @@ impl Planner<'_> {
             self.tell(node, &cell, Decision::Run { why: Why::NeverCached });
             return Ok(Known::No);
         };
-        let scanned = SourcePattern::parse(path)
+        let scanned = source::pattern(&self.prepared.folder, path)
             .map_err(|error| crate::text(&error))
             .and_then(|pattern| self.site.scanner.scan(&pattern, Limits::default()).map_err(|error| crate::text(&error)));
         let content = match scanned {

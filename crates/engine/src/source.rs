@@ -8,7 +8,7 @@ use runstone_core::machine::Failure;
 use runstone_core::spec::model::Source;
 use runstone_exec::fetch;
 use runstone_exec::objects::{Batch, Collected, Limits, ObjectError};
-use runstone_exec::scan::SourcePattern;
+use runstone_exec::scan::{PatternError, SourcePattern};
 
 use crate::site::Site;
 
@@ -22,19 +22,27 @@ pub(crate) struct ReadContent {
     pub(crate) objects: Batch,
 }
 
-/// Reads a source into the content store.
+/// A path or glob of a pipeline in `folder`. One that leads out of the folder is taken as the absolute path it means.
+pub(crate) fn pattern(folder: &Path, path: &str) -> Result<SourcePattern, PatternError> {
+    if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
+        return SourcePattern::parse(&resolved(folder, path).to_string_lossy());
+    }
+    SourcePattern::parse(path)
+}
+
+/// Reads a source of a pipeline in `folder` into the content store.
 ///
 /// # Errors
 /// A [`Failure`] to be tried again or put on record.
-pub(crate) fn read(site: &Site, source: &Source) -> Result<ReadContent, Failure> {
+pub(crate) fn read(site: &Site, folder: &Path, source: &Source) -> Result<ReadContent, Failure> {
     match source {
-        Source::Path(path) => read_path(site, path),
+        Source::Path(path) => read_path(site, folder, path),
         Source::Url(url) => read_url(site, url),
     }
 }
 
-fn read_path(site: &Site, path: &str) -> Result<ReadContent, Failure> {
-    let pattern = SourcePattern::parse(path).map_err(|error| failure(Cause::Internal, crate::text(&error)))?;
+fn read_path(site: &Site, folder: &Path, path: &str) -> Result<ReadContent, Failure> {
+    let pattern = pattern(folder, path).map_err(|error| failure(Cause::Internal, crate::text(&error)))?;
     let scan = site.scanner.scan(&pattern, Limits::default()).map_err(|error| unreadable(&error))?;
     if pattern.is_glob() && scan.content().files == 0 {
         return Err(failure(Cause::MissingOutput, format!("no file matches {path}")));
@@ -99,19 +107,24 @@ fn failure(cause: Cause, message: String) -> Failure {
 /// The name of the dataset for a file that steps name by path: its place in the project, so that two pipelines that
 /// read one file speak of one dataset.
 pub(crate) fn observed_dataset(root: &Path, folder: &Path, path: &str) -> String {
-    let joined = folder.join(path);
+    let clean = resolved(folder, path);
+    match clean.strip_prefix(root) {
+        Ok(inside) => format!("./{}", inside.display()),
+        Err(_) => clean.display().to_string(),
+    }
+}
+
+/// `folder/path` without `.` and `..`, by the text alone.
+fn resolved(folder: &Path, path: &str) -> PathBuf {
     let mut clean = PathBuf::new();
-    for part in joined.components() {
+    for part in folder.join(path).components() {
         match part {
             std::path::Component::CurDir => {}
             std::path::Component::ParentDir => _ = clean.pop(),
             part => clean.push(part),
         }
     }
-    match clean.strip_prefix(root) {
-        Ok(inside) => format!("./{}", inside.display()),
-        Err(_) => clean.display().to_string(),
-    }
+    clean
 }
 
 #[cfg(test)]

@@ -47,5 +47,5 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let mut reporter = report::reporter(&context.terminal, args.format.json);
     let result = runstone_engine::resume(&site, store, &record, server, options, reporter.as_mut(), on_signals);
     drop(reporter);
-    conclude(result, context)
+    conclude(result).map(|_| ())
 }

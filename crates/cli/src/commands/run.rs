@@ -13,6 +13,7 @@ use crate::args::FormatArgs;
 use crate::context::{Context, open_store};
 use crate::definition::{self, DefinitionArgs};
 use crate::error::{CommandError, CommandResult, ErrorKind};
+use crate::render::closing::Closing;
 use crate::report;
 
 /// The file that is meant where none, or a folder, is named.
@@ -153,23 +154,30 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let options = args.how.options(&project);
     let site = Site::open(project, &prepared.folder, context.variables.clone())?;
     let server = context.take_fork_server()?;
+    let folder = prepared.folder.strip_prefix(&context.cwd).unwrap_or(&prepared.folder).to_owned();
+    let closing = Closing::new(&prepared.pipeline, &folder);
+    let mut afterwards = store.reopen()?;
     let mut reporter = report::reporter(&context.terminal, args.format.json);
     let result = runstone_engine::run(&site, prepared, store, server, options, asked, reporter.as_mut(), on_signals);
     drop(reporter);
-    conclude(result, context)
+    let summary = conclude(result)?;
+    if !args.format.json && !context.terminal.is_quiet() {
+        let text = closing.render(afterwards.as_mut(), summary.run)?;
+        context.terminal.print(&text)?;
+    }
+    Ok(())
 }
 
 /// Says how a run ended, with the exit code that goes with it.
-pub(crate) fn conclude(result: Result<Summary, RunError>, context: &mut Context) -> CommandResult<()> {
+pub(crate) fn conclude(result: Result<Summary, RunError>) -> CommandResult<Summary> {
     let summary = result?;
     let number = summary.number;
-    let why = summary.reason.map_or_else(String::new, |reason| format!(": {reason}"));
     match summary.state {
-        RunState::Succeeded => Ok(()),
+        RunState::Succeeded => Ok(summary),
         RunState::Cancelled => Err(CommandError::new(ErrorKind::Interrupted, format!("run #{number} was stopped"))
             .hint(format!("`runstone resume {number}` goes on with it"))),
         RunState::Failed | RunState::Running => {
-            let _ = context;
+            let why = summary.reason.map_or_else(String::new, |reason| format!(": {reason}"));
             Err(CommandError::new(ErrorKind::Failed, format!("run #{number} failed{why}"))
                 .hint(format!("`runstone show {number}` tells more; `runstone resume {number}` tries again what failed")))
         }

@@ -1,5 +1,6 @@
 //! How results look to people: words, tables, trees, diagrams. Everything here makes text of values and prints none.
 
+pub(crate) mod closing;
 pub(crate) mod derivation;
 pub(crate) mod diagram;
 pub(crate) mod difference;

@@ -12,7 +12,8 @@ use crate::spec::model::{Pipeline, Retry};
 pub struct Layout {
     /// By node of the graph.
     pub nodes: Vec<NodeLayout>,
-    /// By task: its node. Tasks that a `foreach` turns out to have are added later.
+    /// By task: its node. Tasks that a `foreach` turns out to have are added later, except for those that an earlier
+    /// part of the run has put on record: they belong here, after the others.
     pub tasks: Vec<TaskLayout>,
     /// Slots of each pool.
     pub pools: Vec<u32>,
@@ -27,8 +28,6 @@ pub struct NodeLayout {
     pub needs: Vec<(usize, NeedKind)>,
     /// Who waits for it.
     pub dependents: Vec<usize>,
-    /// Tasks known from the start.
-    pub tasks: std::ops::Range<usize>,
     /// Whether its tasks are known only once it opens.
     pub expands: bool,
     /// Started before others where larger.
@@ -92,7 +91,6 @@ impl Layout {
                     label: graph.label(pipeline, index).into(),
                     needs: node.needs.iter().map(|need| (need.node, need.kind)).collect(),
                     dependents: node.dependents.clone(),
-                    tasks: node.tasks.clone(),
                     expands: step.is_some_and(|step| step.foreach.is_some()) && selection.nodes[index].runs(),
                     height: node.height,
                     native: step.is_none_or(|step| matches!(step.action, crate::spec::model::Action::From(_))),

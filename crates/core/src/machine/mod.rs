@@ -165,6 +165,8 @@ pub enum Command {
         next: TaskState,
         /// For people.
         reason: Option<String>,
+        /// When the next attempt is due, where one is.
+        again: Option<Timestamp>,
     },
     /// Record what the engine itself produced: attempt and end at once.
     Publish {
@@ -281,6 +283,8 @@ pub struct Machine {
     stopping: Option<Stop>,
     draining: bool,
     failed_hard: Option<String>,
+    /// Somebody had asked for the end of the run in an earlier part of it, and tasks were given up for that.
+    was_cut_short: bool,
     ended: bool,
     out: Vec<Command>,
 }
@@ -296,11 +300,11 @@ impl Machine {
         let mut nodes: Vec<NodeNow> = layout
             .nodes
             .iter()
-            .map(|node| NodeNow { needs_left: distinct(node), tasks: node.tasks.clone().collect(), ..NodeNow::default() })
+            .map(|node| NodeNow { needs_left: distinct(node), ..NodeNow::default() })
             .collect();
         let tasks: Vec<TaskNow> = layout.tasks.iter().map(TaskNow::new).collect();
         for (index, task) in tasks.iter().enumerate() {
-            debug_assert!(layout.nodes[task.node].tasks.contains(&index), "tasks of a node stand in a row");
+            nodes[task.node].tasks.push(index);
             if !matches!(task.phase, Phase::Done(_)) {
                 nodes[task.node].tasks_left += 1;
             }
@@ -321,6 +325,7 @@ impl Machine {
             stopping: None,
             draining: false,
             failed_hard: None,
+            was_cut_short: false,
             ended: false,
             out: Vec::new(),
         }
@@ -384,6 +389,7 @@ impl Machine {
             }
             if let Phase::Done(state) = self.tasks[task].phase {
                 self.count(self.tasks[task].node, state);
+                self.remember(self.tasks[task].node, state);
             }
         }
         for node in 0..self.nodes.len() {
@@ -398,8 +404,8 @@ impl Machine {
         match verdict {
             Verdict::Skip(reason) => return self.settle_all(node, TaskState::Skipped, &reason),
             Verdict::Fail(reason) => {
-                self.fail_hard(node, format!("`{label}` failed: {reason}"));
-                return self.settle_all(node, TaskState::Failed, &reason);
+                self.settle_all(node, TaskState::Failed, &reason);
+                return self.fail_hard(node, format!("`{label}` failed: {reason}"));
             }
             Verdict::Go => {}
             Verdict::Expand(priors) => self.add_tasks(node, priors),
@@ -419,7 +425,7 @@ impl Machine {
             return;
         }
         if self.stopping.is_some() || self.draining {
-            return self.settle(task, TaskState::Cancelled, Some("the run was stopped".to_owned()));
+            return self.give_up(task, TaskState::Cancelled, "the run was stopped".to_owned());
         }
         if let Prior::Live { spawned: false, .. } = self.layout.tasks[task].prior {
             return self.enqueue_assigned(task);
@@ -468,9 +474,9 @@ impl Machine {
                 match self.retry_at(task, &failure, now) {
                     Some(at) => self.rest(task, at),
                     None => {
-                        let label = &self.layout.nodes[self.tasks[task].node].label;
-                        self.fail_hard(self.tasks[task].node, format!("`{label}` failed: {}", failure.message));
+                        let reason = self.failed(task, &failure);
                         self.settle(task, TaskState::Failed, Some(failure.message));
+                        self.fail_hard(self.tasks[task].node, reason);
                     }
                 }
             }
@@ -523,15 +529,20 @@ impl Machine {
         }
         match self.retry_at(task, &failure, now) {
             Some(at) if self.stopping.is_none() && !self.draining => {
-                self.out.push(Command::Finish { task, next: TaskState::Retrying, reason: Some(failure.message) });
+                let reason = Some(failure.message);
+                self.out.push(Command::Finish { task, next: TaskState::Retrying, reason, again: Some(at) });
                 self.rest(task, at);
             }
             _ => {
-                let label = &self.layout.nodes[self.tasks[task].node].label;
-                self.fail_hard(self.tasks[task].node, format!("`{label}` failed: {}", failure.message));
+                let reason = self.failed(task, &failure);
                 self.finish(task, TaskState::Failed, Some(failure.message));
+                self.fail_hard(self.tasks[task].node, reason);
             }
         }
+    }
+
+    fn failed(&self, task: usize, failure: &Failure) -> String {
+        format!("`{}` failed: {}", self.layout.nodes[self.tasks[task].node].label, failure.message)
     }
 
     fn rest(&mut self, task: usize, at: Timestamp) {

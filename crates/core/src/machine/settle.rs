@@ -1,14 +1,41 @@
 //! Settling: how the end of a task becomes the end of its node, and the end of nodes the end of the run.
 
-use super::{Command, Machine, Outcome, Phase};
+use super::{Command, Machine, Outcome, Phase, Prior};
 use crate::graph::NeedKind;
 use crate::record::{RunState, TaskState};
 
 impl Machine {
     /// Records the end of the last attempt and settles the task.
     pub(super) fn finish(&mut self, task: usize, next: TaskState, reason: Option<String>) {
-        self.out.push(Command::Finish { task, next, reason });
+        self.out.push(Command::Finish { task, next, reason, again: None });
         self.done(task, next);
+    }
+
+    /// Settles a task that has not begun in this part of the run. An attempt that an earlier part has put on record for
+    /// it, and not started, is ended first.
+    pub(super) fn give_up(&mut self, task: usize, state: TaskState, reason: String) {
+        match (self.layout.tasks[task].prior, state) {
+            (Prior::Live { .. }, TaskState::Skipped) => {
+                // No attempt ends as skipped: it ends as if another one were due, and that one is skipped.
+                let ended = Some(reason.clone());
+                self.out.push(Command::Finish { task, next: TaskState::Retrying, reason: ended, again: None });
+                self.settle(task, state, Some(reason));
+            }
+            (Prior::Live { .. }, _) => self.finish(task, state, Some(reason)),
+            (Prior::Open { .. } | Prior::Settled(_), _) => self.settle(task, state, Some(reason)),
+        }
+    }
+
+    /// Takes in how a task was settled in an earlier part of the run: what counted against the run then counts now.
+    pub(super) fn remember(&mut self, node: usize, state: TaskState) {
+        match state {
+            TaskState::Failed => {
+                let label = &self.layout.nodes[node].label;
+                self.fail_hard(node, format!("`{label}` failed in an earlier part of the run"));
+            }
+            TaskState::Cancelled => self.was_cut_short = true,
+            _ => {}
+        }
     }
 
     /// Records a decision without an attempt and settles the task.
@@ -47,7 +74,7 @@ impl Machine {
         for at in 0..self.nodes[node].tasks.len() {
             let task = self.nodes[node].tasks[at];
             if self.tasks[task].phase == Phase::Closed {
-                self.settle(task, state, Some(reason.to_owned()));
+                self.give_up(task, state, reason.to_owned());
             }
         }
     }
@@ -166,7 +193,10 @@ impl Machine {
                 format!("`{}` succeeded in {} of its cells, fewer than min_success", layout.label, now.succeeded)
             })
         });
-        let cut_short = self.stopping.is_some() && self.nodes.iter().any(|node| node.cancelled > 0);
+        // Tasks are also given up after a first failure. In an earlier part of the run, which of the two it was is told by
+        // whether there is a failure.
+        let asked = self.stopping.is_some() || (self.was_cut_short && reason.is_none());
+        let cut_short = asked && self.nodes.iter().any(|node| node.cancelled > 0);
         let (state, reason) = match (cut_short, reason) {
             (true, _) => (RunState::Cancelled, Some("somebody asked for its end".to_owned())),
             (false, Some(reason)) => (RunState::Failed, Some(reason)),

@@ -188,9 +188,9 @@ impl Driver<'_> {
     }
 
     fn read_source(&self, task: usize, source: Source) {
-        let (site, sender) = (self.site.clone(), self.sender.clone());
+        let (site, sender, folder) = (self.site.clone(), self.sender.clone(), self.prepared.folder.clone());
         self.helpers.run(move || {
-            let content = Box::new(source::read(&site, &source));
+            let content = Box::new(source::read(&site, &folder, &source));
             // Without a loop there is nobody to tell, and nothing was changed.
             let _ = sender.send(Event::Read { task, content });
         });

@@ -9,6 +9,7 @@ use runstone_core::store::{
     Change, Earlier, FinishAttempt, NewMaterialization, PinSource, Reuse, ReuseNode, SettleTask,
     StartAttempt,
 };
+use runstone_core::time::Timestamp;
 use uuid::Uuid;
 
 use super::live::{Live, without_process};
@@ -27,7 +28,7 @@ impl Driver<'_> {
             Command::Assign { task, number } => self.assign(task, number),
             Command::Spawn { task } => self.spawn(task),
             Command::Kill { task, how } => self.kill(task, how),
-            Command::Finish { task, next, reason } => self.finish(task, next, reason),
+            Command::Finish { task, next, reason, again } => self.finish(task, next, reason, again),
             Command::Publish { task, number } => self.publish(task, number),
             Command::Settle { task, state, reason } => self.settle(task, state, reason),
             Command::Wake { at } => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
@@ -79,7 +80,7 @@ impl Driver<'_> {
         }
     }
 
-    fn finish(&mut self, task: usize, next: TaskState, reason: Option<String>) {
+    fn finish(&mut self, task: usize, next: TaskState, reason: Option<String>, again: Option<Timestamp>) {
         let live = self.tasks[task].live.take().expect("only an attempt under way ends");
         self.by_attempt.remove(&live.uuid);
         let judgement = live.judgement.unwrap_or_else(|| {
@@ -89,7 +90,7 @@ impl Driver<'_> {
         let judgement = *judgement;
         self.objects.merge(judgement.objects);
         let judgement = Judgement { objects: runstone_exec::objects::Batch::default(), ..judgement };
-        let told = self.tell_end(task, live.number, next, &judgement, reason.as_ref());
+        let told = self.tell_end(task, live.number, (next, again), &judgement, reason.as_ref());
         let succeeded = judgement.failure.is_none();
         if next == TaskState::Succeeded {
             self.enter(task, &judgement.outputs, judgement.metrics.clone());
@@ -118,14 +119,14 @@ impl Driver<'_> {
         &self,
         task: usize,
         attempt: u32,
-        next: TaskState,
+        (next, again): (TaskState, Option<Timestamp>),
         judgement: &Judgement,
         reason: Option<&String>,
     ) -> RunEvent {
         let end = &judgement.end;
         let label = self.label(task);
         if next == TaskState::Retrying {
-            let wait_ms = self.wake.map_or(0, |at| at.since(clock::now()) / 1000);
+            let wait_ms = again.map_or(0, |at| at.since(clock::now()) / 1000);
             return RunEvent::TaskRetrying {
                 task: label,
                 attempt,
@@ -160,7 +161,7 @@ impl Driver<'_> {
         judgement.end.message = None;
         judgement.end.exit_code = Some(0);
         judgement.failure = None;
-        let told = self.tell_end(task, number, TaskState::Succeeded, &judgement, None);
+        let told = self.tell_end(task, number, (TaskState::Succeeded, None), &judgement, None);
         self.enter(task, &outputs, Vec::new());
         let finish = FinishAttempt {
             task: self.tasks[task].row,
