@@ -98,7 +98,8 @@ create table attempt (
     cell         text        collate "C" not null,
     kind         text        not null check (kind in ('run', 'ingest', 'observe', 'reuse')),
     state        text        not null check (state in ('assigned', 'running', 'succeeded', 'failed')),
-    fingerprint  bytea       not null references derivation,
+    -- the derivation behind it is on record, but for kind `reuse`, whose caller may ask by an older recipe
+    fingerprint  bytea       not null check (octet_length(fingerprint) = 32),
     reusable     boolean     not null default false,
     created      timestamptz not null,
     started      timestamptz,
@@ -221,7 +222,8 @@ create table blob (
 
 create table event (
     id         bigint generated always as identity primary key,
-    run_id     uuid        not null references run,
+    -- written under the lock of the run: a foreign key would look for it three times a task
+    run_id     uuid        not null,
     at         timestamptz not null,
     kind       text        not null,
     task_idx   integer,

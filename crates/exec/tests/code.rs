@@ -1,5 +1,7 @@
 //! Which files count as the code of a step.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::path::Path;
 
 use runstone_core::code::CodeRule;

@@ -1,5 +1,7 @@
 //! Fetching from a server that behaves, and from servers that do not.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;

@@ -3,6 +3,8 @@
 //! Most tests use programs that only look like an interpreter and like `uv`, and write down what they were asked. The
 //! last ones use the real ones and are skipped, with a note, where there is no tool or no network.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test ends where it fails")]
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;

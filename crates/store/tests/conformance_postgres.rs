@@ -1,5 +1,6 @@
 //! The conformance suite on a real Postgres server.
 
+#[cfg(test)]
 mod conformance;
 mod postgres;
 #[path = "postgres/backend.rs"]

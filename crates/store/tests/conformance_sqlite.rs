@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says why")]
 
+#[cfg(test)]
 mod conformance;
 
 use std::path::PathBuf;

@@ -1,7 +1,5 @@
 //! `docs/schema.md` tells of every table, and its statements run.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says why")]
-
 use runstone_store::{Location, ProjectIdentity, connect};
 use rusqlite::Connection;
 use uuid::Uuid;

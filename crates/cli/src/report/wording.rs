@@ -61,8 +61,7 @@ impl Wording {
                 self.normal(|| format!("{title} of {} {verb} {tasks}", harmless(pipeline)))
             }
             RunEvent::EnvironmentBuilding { name, line } => {
-                let text = || line_of("building", DIM, &format!("{}: {}", harmless(name), harmless(line)));
-                if self.detail == Detail::Verbose { Some(text()) } else { None }
+                self.normal(|| line_of("building", DIM, &format!("{}: {}", harmless(name), harmless(line))))
             }
             RunEvent::TaskEnded { .. } => self.task_ended(event),
             RunEvent::TaskReused { task, from_run } => {

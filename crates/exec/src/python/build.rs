@@ -1,7 +1,8 @@
 //! Builds the environment of a lock.
 //!
 //! An environment is built where it stays, because virtual environments cannot be moved, and counts only when the marker
-//! that is written last is in it. The marker says where that was and what for.
+//! that is written last is in it. The marker says where that was. Byte code is not compiled ahead: most of what is
+//! installed is never imported, and Python keeps what it has compiled.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -53,10 +54,7 @@ impl Environments {
             let (tool, name) = match &uv {
                 Some(uv) => {
                     let tool = Tool::new(uv, folder, &self.settings);
-                    (
-                        tool.args(["pip", "install", "--no-progress", "--compile-bytecode", "--no-deps", "--python"]),
-                        "uv pip install",
-                    )
+                    (tool.args(["pip", "install", "--no-progress", "--no-deps", "--python"]), "uv pip install")
                 }
                 None => {
                     let tool = Tool::new(&self.pip(folder, interpreter, progress)?, folder, &self.settings);
@@ -64,7 +62,11 @@ impl Environments {
                 }
             };
             let tool = tool.args([dir.join("bin/python")]);
-            let tool = if uv.is_some() { tool } else { tool.args(["install", "--progress-bar", "off", "--no-deps"]) };
+            let tool = if uv.is_some() {
+                tool
+            } else {
+                tool.args(["install", "--progress-bar", "off", "--no-compile", "--no-deps"])
+            };
             let secrets = values(&variable_names(&locked.lock_text), &self.settings.variables);
             tool.args([OsStr::new("--requirement"), lock.as_os_str()]).holding(guard)?.revealing(secrets).expect(
                 "installing the packages",

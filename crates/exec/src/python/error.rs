@@ -91,7 +91,7 @@ fn quoted(output: &[String]) -> String {
 
 /// What to do about a failure, as far as the tool's words tell.
 pub(super) fn advice(output: &[String]) -> Option<&'static str> {
-    const KNOWN: [(&[&str], &str); 6] = [
+    const KNOWN: [(&[&str], &str); 7] = [
         (
             &["ensurepip is not available", "No module named venv", "No module named ensurepip"],
             "python's venv is not complete here; on Debian and Ubuntu: apt-get install python3-venv, or install uv",
@@ -122,6 +122,7 @@ pub(super) fn advice(output: &[String]) -> Option<&'static str> {
             &["Python.h", "gcc' failed", "Unable to find a compiler", "command 'cc' failed", "error: command"],
             "a package is compiled here; on Debian and Ubuntu: apt-get install build-essential python3-dev",
         ),
+        (&["(from versions: none)"], "the package index has no such package, or cannot be reached"),
         (
             &["No solution found", "No matching distribution", "ResolutionImpossible", "conflicting dependencies"],
             "the requirements cannot be met together by this interpreter",

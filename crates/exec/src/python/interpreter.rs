@@ -122,7 +122,7 @@ impl Environments {
         let any = Version(vec![3]);
         let version = wanted.unwrap_or(&any);
         let mut found = Vec::new();
-        let mut asked = BTreeSet::new();
+        let (mut asked, mut others) = (BTreeSet::new(), BTreeSet::new());
         for name in version.program_names() {
             for program in find_on_path(&self.settings.variables, &name) {
                 if asked.len() >= MAX_PROBES || !asked.insert(program.clone()) {
@@ -130,6 +130,7 @@ impl Environments {
                 }
                 match self.probe(folder, &program)? {
                     Ok(interpreter) if version.admits(&interpreter.version) => return Ok(interpreter),
+                    Ok(interpreter) if !others.insert(interpreter.path.clone()) => {}
                     Ok(interpreter) => found.push(format!("{interpreter} at {}", program.display())),
                     Err(reason) => found.push(format!("{} does not run ({reason})", program.display())),
                 }
@@ -141,7 +142,6 @@ impl Environments {
         {
             return Ok(interpreter);
         }
-        found.dedup();
         Err(PythonError::NoInterpreter { wanted: version.to_string(), found })
     }
 
@@ -151,7 +151,7 @@ impl Environments {
             Tool::new(program, folder, &self.settings).args(["-I", "-c", SCRIPT]).limit(PROBE).run(&mut |_| {})?;
         let answer = finished.output.iter().rev().find_map(|line| serde_json::from_str::<[String; 4]>(line).ok());
         let Some([path, implementation, version, platform]) = answer.filter(|_| finished.success) else {
-            return Ok(Err(finished.output.last().unwrap_or(&finished.status).clone()));
+            return Ok(Err(finished.output.first().unwrap_or(&finished.status).clone()));
         };
         let path = PathBuf::from(path);
         let Some(stat) = Stat::of(&path) else {

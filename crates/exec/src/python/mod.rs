@@ -17,6 +17,7 @@ mod request;
 mod tool;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,7 +55,7 @@ pub enum Installer {
 }
 
 /// Where environments are kept and what they are made with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// The folder of the environments. They do not survive being moved and are then built anew.
     pub envs: PathBuf,
@@ -67,6 +68,14 @@ pub struct Settings {
     pub variables: Vec<(OsString, OsString)>,
     /// Set to end what is going on, with [`PythonError::Stopped`].
     pub stop: Arc<AtomicBool>,
+}
+
+/// Without the variables, which may hold secrets.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { envs, locks, installer, .. } = self;
+        f.debug_struct("Settings").field("envs", envs).field("locks", locks).field("installer", installer).finish()
+    }
 }
 
 /// The environments of a project. Safe to share between threads and processes.

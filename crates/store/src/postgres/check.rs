@@ -81,7 +81,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     ),
     (
         "attempts without the derivation behind their fingerprint",
-        "SELECT count(*), min(a.id::text) FROM attempt a WHERE a.project_id = $1 \
+        "SELECT count(*), min(a.id::text) FROM attempt a WHERE a.project_id = $1 AND a.kind <> 'reuse' \
          AND NOT EXISTS (SELECT FROM derivation d WHERE d.fingerprint = a.fingerprint)",
     ),
     (
@@ -119,6 +119,11 @@ const QUESTIONS: &[(&str, &str)] = &[
         "metrics of attempts that are not on record, of any project",
         "SELECT count(*), min(m.attempt_id || ' ' || m.name) FROM metric m WHERE $1 IS NOT NULL \
          AND NOT EXISTS (SELECT FROM attempt a WHERE a.id = m.attempt_id)",
+    ),
+    (
+        "events of runs that are not on record, of any project",
+        "SELECT count(*), min(e.id::text) FROM event e WHERE $1 IS NOT NULL \
+         AND NOT EXISTS (SELECT FROM run r WHERE r.id = e.run_id)",
     ),
     (
         "nodes that are an attempt and a publication, or newer than the sequence of nodes",

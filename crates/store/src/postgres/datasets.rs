@@ -16,13 +16,33 @@ use crate::prefix;
 /// How many versions an ambiguous prefix names at most in its error.
 const CANDIDATES: i64 = 8;
 
+/// Publications, found from the first table named on.
 macro_rules! select {
-    ($rest:literal) => {
+    (dataset $rest:literal) => {
+        select!(@ "dataset d JOIN version v ON v.dataset_id = d.id JOIN materialization m ON m.version_id = v.id \
+             JOIN attempt a ON a.id = m.attempt_id ", $rest)
+    };
+    (head $rest:literal) => {
+        select!(@ "dataset d JOIN head h ON h.dataset_id = d.id JOIN materialization m ON m.id = h.mat_id \
+             JOIN version v ON v.id = m.version_id JOIN attempt a ON a.id = m.attempt_id ", $rest)
+    };
+    (version $rest:literal) => {
+        select!(@ "version v JOIN dataset d ON d.id = v.dataset_id JOIN materialization m ON m.version_id = v.id \
+             JOIN attempt a ON a.id = m.attempt_id ", $rest)
+    };
+    (materialization $rest:literal) => {
+        select!(@ "materialization m JOIN version v ON v.id = m.version_id JOIN dataset d ON d.id = v.dataset_id \
+             JOIN attempt a ON a.id = m.attempt_id ", $rest)
+    };
+    (task $rest:literal) => {
+        select!(@ "task t JOIN materialization m ON m.attempt_id = t.attempt_id JOIN version v ON v.id = m.version_id \
+             JOIN dataset d ON d.id = v.dataset_id JOIN attempt a ON a.id = m.attempt_id ", $rest)
+    };
+    (@ $from:literal, $rest:literal) => {
         concat!(
             "SELECT m.id, m.attempt_id, m.output, d.name, v.number, m.subset, v.hash, v.kind, v.size, v.files, v.rows, \
-                 m.file_name, m.created, a.tainted IS NOT NULL AS tainted \
-             FROM dataset d JOIN version v ON v.dataset_id = d.id JOIN materialization m ON m.version_id = v.id \
-             JOIN attempt a ON a.id = m.attempt_id ",
+                 m.file_name, m.created, a.tainted IS NOT NULL AS tainted FROM ",
+            $from,
             $rest
         )
     };
@@ -64,7 +84,7 @@ pub(super) async fn published(
     attempts: &[NodeId],
 ) -> Result<Vec<MaterializationRecord>, TxError> {
     let query = tx
-        .query(select!("WHERE a.project_id = $1 AND m.attempt_id = ANY($2) ORDER BY m.id"))
+        .query(select!(materialization "WHERE a.project_id = $1 AND m.attempt_id = ANY($2) ORDER BY m.id"))
         .bind(project)
         .bind(attempts.iter().map(|id| id.0).bind_iter());
     records(tx, query).await
@@ -72,7 +92,10 @@ pub(super) async fn published(
 
 /// Publications by node, in the order of ids.
 pub(super) async fn by_id(tx: &mut Tx<'_>, project: i64, ids: &[i64]) -> Result<Vec<MaterializationRecord>, TxError> {
-    let query = tx.query(select!("WHERE a.project_id = $1 AND m.id = ANY($2) ORDER BY m.id")).bind(project).bind(ids);
+    let query = tx
+        .query(select!(materialization "WHERE a.project_id = $1 AND m.id = ANY($2) ORDER BY m.id"))
+        .bind(project)
+        .bind(ids);
     records(tx, query).await
 }
 
@@ -81,8 +104,7 @@ pub(super) async fn list(tx: &mut Tx<'_>, project: i64, prefix: &str) -> Result<
     const DATASETS: &str = "SELECT d.name, d.versions FROM dataset d \
          WHERE d.project_id = $1 AND starts_with(d.name, $2) ORDER BY d.name";
     const HEADS: &str = select!(
-        "JOIN head h ON h.dataset_id = d.id AND h.mat_id = m.id \
-         WHERE d.project_id = $1 AND starts_with(d.name, $2) ORDER BY h.subset"
+        head "WHERE d.project_id = $1 AND starts_with(d.name, $2) ORDER BY h.subset"
     );
     let query = tx.query(DATASETS).bind(project).bind(prefix);
     let mut found = BTreeMap::new();
@@ -108,7 +130,7 @@ pub(super) async fn materializations(
     limit: u32,
 ) -> Result<Vec<MaterializationRecord>, TxError> {
     let query = tx
-        .query(select!("WHERE d.project_id = $1 AND d.name = $2 ORDER BY m.id DESC LIMIT $3"))
+        .query(select!(dataset "WHERE d.project_id = $1 AND d.name = $2 ORDER BY m.id DESC LIMIT $3"))
         .bind(project)
         .bind(dataset)
         .bind(i64::from(limit));
@@ -124,7 +146,7 @@ pub(super) async fn by_hash(
 ) -> Result<Vec<MaterializationRecord>, TxError> {
     let Some((low, high)) = prefix::hash_range(prefix) else { return Ok(Vec::new()) };
     let query = tx
-        .query(select!("WHERE d.project_id = $1 AND v.hash BETWEEN $2 AND $3 ORDER BY m.id DESC LIMIT $4"))
+        .query(select!(version "WHERE d.project_id = $1 AND v.hash BETWEEN $2 AND $3 ORDER BY m.id DESC LIMIT $4"))
         .bind(project)
         .bind(low.as_slice())
         .bind(high.as_slice())
@@ -140,8 +162,7 @@ pub(super) async fn resolve(
     version: &VersionRef,
 ) -> Result<Vec<MaterializationRecord>, TxError> {
     const LATEST: &str = select!(
-        "JOIN head h ON h.dataset_id = d.id AND h.mat_id = m.id \
-         WHERE d.project_id = $1 AND d.name = $2 ORDER BY h.subset"
+        head "WHERE d.project_id = $1 AND d.name = $2 ORDER BY h.subset"
     );
     match version {
         VersionRef::Latest => {
@@ -183,7 +204,7 @@ async fn of_version(
 ) -> Result<Vec<MaterializationRecord>, TxError> {
     let query = tx
         .query(select!(
-            "WHERE d.project_id = $1 AND d.name = $2 AND v.number = $3 ORDER BY a.tainted IS NOT NULL, m.id DESC"
+            dataset "WHERE d.project_id = $1 AND d.name = $2 AND v.number = $3 ORDER BY a.tainted IS NOT NULL, m.id DESC"
         ))
         .bind(project)
         .bind(dataset)
@@ -200,8 +221,7 @@ async fn of_run(
     let Some(run) = runs::find(tx, project, run).await? else { return Ok(Vec::new()) };
     let query = tx
         .query(select!(
-            "JOIN task t ON t.attempt_id = a.id \
-             WHERE d.project_id = $1 AND d.name = $2 AND t.run_id = $3 AND t.state IN ('succeeded', 'reused') \
+            task "WHERE d.project_id = $1 AND d.name = $2 AND t.run_id = $3 AND t.state IN ('succeeded', 'reused') \
              ORDER BY m.id DESC"
         ))
         .bind(project)

@@ -46,10 +46,11 @@ impl Failure {
         self.recovery
     }
 
-    /// The error as the caller sees it. Neither part holds a password: the target hides it, and the driver's errors
-    /// name hosts and users at most.
-    pub(super) fn told(self, doing: &str, target: &Target) -> StoreError {
-        let context = format!("could not {doing} in {}", target.shown());
+    /// The error as the caller sees it; `in_doubt`: a commit was sent, and nobody knows what became of it. Neither part
+    /// holds a password: the target hides it, and the driver's errors name hosts and users at most.
+    pub(super) fn told(self, doing: &str, target: &Target, in_doubt: bool) -> StoreError {
+        let doubt = if in_doubt { " (it may have been done: the answer was lost)" } else { "" };
+        let context = format!("could not {doing} in {}{doubt}", target.shown());
         StoreError::Database { context, source: Box::new(self.error) }
     }
 }

@@ -234,8 +234,7 @@ impl Store for PostgresStore {
     }
 
     fn reopen(&self) -> Result<Box<dyn Store>> {
-        let session = Session::new(self.session.target().clone())?;
-        Ok(Box::new(Self { session, project: self.project, datasets: self.datasets.clone() }))
+        Ok(Box::new(Self { session: self.session.another()?, project: self.project, datasets: self.datasets.clone() }))
     }
 
     fn describe(&self) -> String {

@@ -15,21 +15,33 @@ use uuid::Uuid;
 use super::failure::{Failure, Recovery};
 use super::target::Target;
 
-/// Begins a transaction that writes. The statements in it find their rows by key, often before the server has counted
-/// the tables: plans are fixed to nested loops over indexes and made once. A commit is durable when it is answered, also
-/// where the server's default says otherwise.
-const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE; \
-    SET LOCAL search_path = runstone; SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'; \
-    SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL jit = off; \
-    SET LOCAL plan_cache_mode = force_generic_plan; \
-    SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-    SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
+/// How statements that find their rows by key are planned: nested loops over indexes, joined in the order in which they are
+/// written. They are planned before the server has counted the tables, and kept while the tables grow: a plan that is
+/// the cheapest for ten rows must not be the one for ten million.
+macro_rules! by_key {
+    () => {
+        "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; \
+         SET LOCAL enable_mergejoin = off; SET LOCAL enable_material = off; SET LOCAL join_collapse_limit = 1; \
+         SET LOCAL jit = off; "
+    };
+}
+
+/// Begins a transaction that writes. A commit is durable when it is answered, also where the server's default says
+/// otherwise.
+const BEGIN_WRITE: &str = concat!(
+    "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE; SET LOCAL search_path = runstone; ",
+    "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '5s'; ",
+    "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL plan_cache_mode = force_generic_plan; ",
+    by_key!(),
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+);
 
 /// Begins a transaction that looks rows up by key, all its statements at the same moment.
-const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
-    SET LOCAL search_path = runstone; SET LOCAL statement_timeout = '60s'; \
-    SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL jit = off; \
-    SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+const BEGIN_READ: &str = concat!(
+    "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL search_path = runstone; ",
+    "SET LOCAL statement_timeout = '60s'; SET LOCAL idle_in_transaction_session_timeout = '10s'; ",
+    by_key!()
+);
 
 /// Begins a transaction that looks at whole tables: its plans are the server's business.
 const BEGIN_SCAN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
@@ -159,6 +171,13 @@ impl Session {
         Ok(Self { runtime, target, connection: None, persistent, reached: false })
     }
 
+    /// Another connection to the same server, which is known to exist.
+    pub(super) fn another(&self) -> Result<Self> {
+        let mut session = Self::new(self.target.clone())?;
+        (session.persistent, session.reached) = (self.persistent, self.reached);
+        Ok(session)
+    }
+
     /// Where this is.
     pub(super) const fn target(&self) -> &Target {
         &self.target
@@ -176,6 +195,7 @@ impl Session {
 
     /// Runs a transaction until its outcome is known. Where the answer to a commit was lost, `work` is called again: it
     /// says [`Outcome::AlreadyApplied`] when it finds its own traces, and the result of that earlier attempt is returned.
+    /// Only where the server does not come back in time does the outcome stay unknown; the error says so.
     pub(super) fn run_once<T>(
         &mut self,
         purpose: Purpose,
@@ -202,7 +222,7 @@ impl Session {
                 self.connection = None;
             }
             if !retry {
-                return Err(failure.told(doing, &self.target));
+                return Err(failure.told(doing, &self.target, in_doubt.is_some()));
             }
             std::thread::sleep(waiting);
             pause = (pause * 2).min(LONGEST_PAUSE);

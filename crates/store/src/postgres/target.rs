@@ -44,7 +44,7 @@ impl Target {
         };
         let options: PgConnectOptions =
             format!("{base}?{}", theirs.join("&")).parse().map_err(|error: sqlx::Error| invalid(error.into()))?;
-        let keeps_statements = !theirs.iter().any(|pair| *pair == "statement-cache-capacity=0");
+        let keeps_statements = !theirs.contains(&"statement-cache-capacity=0");
         let name = options.get_application_name().unwrap_or("runstone").to_owned();
         // Poolers refuse start-up parameters they do not know, and binary floats need no digits.
         let options = options.application_name(&name).extra_float_digits(None).disable_statement_logging();

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn no_step_of_a_walk_reads_a_whole_table() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("../../../../migrations/sqlite/0001_init.sql")).unwrap();
+        connection.execute_batch(include_str!("../../../../migrations/sqlite/0001_record.sql")).unwrap();
         for sql in [PRODUCER, INPUTS, READERS, OUTPUTS, EDGES] {
             let plan: Vec<String> = connection
                 .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))

@@ -22,11 +22,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// More than there are statements, so that each is prepared once.
 const CACHED_STATEMENTS: usize = 128;
 
+/// Between two looks at a file that others are making.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of the write-ahead log that may stay behind: read back in well below a millisecond.
 const LONG_LOG: u64 = 1 << 20;
 
 const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "init", sql: include_str!("../../../../migrations/sqlite/0001_init.sql") }];
+    &[Migration { version: 1, name: "record", sql: include_str!("../../../../migrations/sqlite/0001_record.sql") }];
 
 /// Why a file is not opened, where SQLite itself has nothing against it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,11 +50,27 @@ pub(crate) fn connect(path: &Path, identity: &ProjectIdentity) -> Result<Box<dyn
         refuse_network(path)?;
         let mut connection = Connection::open(path)?;
         set_up(&connection)?;
-        migrate(&mut connection, path)?;
+        until_free(|| migrate(&mut connection, path))?;
         let project = project_row(&mut connection, identity)?;
         Ok(SqliteStore { connection, path: path.to_owned(), identity: identity.clone(), project })
     };
     Ok(Box::new(open().map_err(|failure| failure.at(path, "open the database"))?))
+}
+
+/// Changing the journal mode of a new file does not wait for other processes that do the same, so we do.
+fn until_free(mut work: impl FnMut() -> Outcome<()>) -> Outcome<()> {
+    let patience = std::time::Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match work() {
+            Err(Failure::Sql(error))
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && std::time::Instant::now() < patience =>
+            {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn refused(path: &Path, error: OpenError) -> Failure {

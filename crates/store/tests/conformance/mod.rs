@@ -27,8 +27,6 @@
 //!   attempts that succeeded. Every edge has both its ends in the answer. `partial` exactly when something was left out.
 //! - `objects` are those in the content stores that runs of the project name, each once.
 
-#![expect(clippy::unwrap_used, reason = "a scenario that cannot go on says why")]
-
 pub(crate) mod driver;
 
 pub(crate) mod claims;
@@ -87,6 +85,7 @@ macro_rules! conformance {
             claims::claims_are_settled_in_the_order_of_a_batch,
             reuse::a_reuse_without_a_node_points_at_the_earlier_attempt,
             reuse::a_reuse_with_a_node_has_its_own_pins_and_names,
+            reuse::a_reuse_may_be_asked_under_another_fingerprint,
             reuse::only_clean_results_are_reused,
             reuse::lookup_gives_the_newest_result_with_all_it_needs,
             datasets::the_same_bytes_are_the_same_version,

@@ -96,6 +96,25 @@ pub(crate) fn a_reuse_with_a_node_has_its_own_pins_and_names(backend: &dyn Backe
     driver.sound();
 }
 
+/// As after a change of the recipe: the earlier attempt was found by what the old recipe asks.
+pub(crate) fn a_reuse_may_be_asked_under_another_fingerprint(backend: &dyn Backend) {
+    let mut driver = Driver::new(backend, &["raw", "model"]);
+    let [_, (train, model)] = trained(&mut driver);
+    for node in [None, Some(ReuseNode { uuid: uuid(), pins: Vec::new(), outputs: vec![output("model", "model")] })] {
+        let asked = fingerprint(if node.is_some() { "new, with a node" } else { "new" });
+        driver.run(&["model"]);
+        let reuse = Reuse { attempt: train, fingerprint: asked, node: node.clone() };
+        let settled = SettleTask { task: 0, state: TaskState::Reused, reason: None, reuse: Some(reuse) };
+        let Applied::Published { attempt, .. } = driver.apply(Change::Settle(settled)) else { panic!("not reused") };
+        assert_eq!(driver.tasks()[0].fingerprint, Some(asked));
+        assert_eq!(driver.store.derivation(&asked).unwrap(), None, "what was asked is not known to the store");
+        let found = driver.store.lookup(&[asked]).unwrap().remove(&asked).map(|earlier| earlier.attempt);
+        assert_eq!(found, node.map(|_| attempt), "only a node is found under the new fingerprint");
+    }
+    assert_eq!(driver.store.materializations("p/model", 9).unwrap().last().unwrap().id, model);
+    driver.sound();
+}
+
 pub(crate) fn only_clean_results_are_reused(backend: &dyn Backend) {
     let steps = ["failed", "tainted", "off", "live", "clean", "next"];
     let mut driver = Driver::new(backend, &steps);

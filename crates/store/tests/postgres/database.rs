@@ -18,8 +18,8 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn connect(url: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let connection = runtime.block_on(PgConnection::connect(url)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let connection = runtime.block_on(PgConnection::connect(url)).expect("the server answers");
         Self { runtime, connection }
     }
 
@@ -77,7 +77,7 @@ impl<'s> Database<'s> {
 
     /// A connection to it, for a project.
     pub(crate) fn connect(&self, project: &ProjectIdentity) -> Box<dyn Store> {
-        runstone_store::connect(&Location::Postgres(self.url()), project).unwrap()
+        runstone_store::connect(&Location::Postgres(self.url()), project).expect("a connection")
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 const SWITCH: &str = "RUNSTONE_TEST_POSTGRES";
 
 /// Whether tests on Postgres are to be left out.
+#[expect(clippy::print_stderr, reason = "whoever reads the result must see what it does not cover")]
 pub(crate) fn skipped() -> bool {
     let skipped = std::env::var(SWITCH).is_ok_and(|value| value == "skip");
     if skipped {
@@ -62,7 +63,10 @@ impl Unprivileged {
         let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd is readable");
         let of = |wanted: &str| {
             passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == wanted).map(
-                |fields| Self { uid: fields[2].parse().expect("a user id"), gid: fields[3].parse().expect("a group id") },
+                |fields| Self {
+                    uid: fields[2].parse().expect("a user id"),
+                    gid: fields[3].parse().expect("a group id"),
+                },
             )
         };
         Some(of("postgres").or_else(|| of("nobody")).expect("a user `postgres` or `nobody` to run the server as"))

@@ -5,7 +5,7 @@
 //! the last test that uses it does, however that ends: see `server`.
 
 // Each program that uses this module uses another part of it.
-#![allow(dead_code, unused_imports, clippy::allow_attributes)]
+#![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "what is unused differs")]
 
 pub(crate) mod database;
 pub(crate) mod install;

@@ -1,4 +1,4 @@
-//! PgBouncer in transaction mode, in front of a server.
+//! `pgbouncer` in transaction mode, in front of a server.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -17,10 +17,12 @@ fn program() -> Option<PathBuf> {
 }
 
 impl Pooler {
-    /// Two server connections for everybody. None where PgBouncer is not installed.
+    /// Two server connections for everybody. None where `pgbouncer` is not installed.
     pub(crate) fn before(server: &Server) -> Option<Self> {
         let Some(program) = program() else {
-            eprintln!("pgbouncer is not installed (Debian and Ubuntu: apt-get install pgbouncer): not tested behind a pooler");
+            eprintln!(
+                "pgbouncer is not installed (Debian and Ubuntu: apt-get install pgbouncer): not tested behind a pooler"
+            );
             return None;
         };
         let dir = tempfile::tempdir().unwrap();

@@ -70,11 +70,13 @@ impl Server {
         if fresh {
             server.watch(open("users"), open("door"));
             server.make_template();
-            fs::write(&note, server.dir.to_str().expect("a temporary folder has a plain name")).expect("it can be noted");
+            fs::write(&note, server.dir.to_str().expect("a temporary folder has a plain name"))
+                .expect("it can be noted");
         }
         server
     }
 
+    #[expect(clippy::zombie_processes, reason = "it outlives this process on purpose")]
     fn watch(&self, users: File, door: File) {
         let mut watcher = install::command(Path::new("/bin/sh"), Path::new("/"));
         watcher.args(["-c", WATCHER, "watcher"]).arg(&self.bin).arg(&self.dir);
@@ -147,7 +149,17 @@ fn start(bin: &Path, durability: Durability) -> PathBuf {
     }
     let mut initdb = install::command(&bin.join("initdb"), &dir);
     initdb.arg("-D").arg(dir.join("data"));
-    install::run(initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"]));
+    install::run(initdb.args([
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--no-locale",
+        "--no-sync",
+        "--no-instructions",
+    ]));
     let settings = format!(
         "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_connections = 200\nshared_buffers = 64MB\n\
          fsync = {fsync}\nfull_page_writes = {fsync}\nlog_min_messages = fatal\n",

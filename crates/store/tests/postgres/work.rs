@@ -112,7 +112,9 @@ pub(crate) fn chain(store: &mut dyn Store, tasks: u32, mut between: impl FnMut(u
     let kinds = |kind: &str, store: &mut dyn Store| {
         store.events(run.id, 0).unwrap().iter().filter(|event| event.kind == kind).count()
     };
-    for (kind, count) in [("run_created", 1), ("attempt_assigned", tasks), ("attempt_finished", tasks), ("run_ended", 1)] {
+    for (kind, count) in
+        [("run_created", 1), ("attempt_assigned", tasks), ("attempt_finished", tasks), ("run_ended", 1)]
+    {
         assert_eq!(kinds(kind, store), count as usize, "{kind}");
     }
     assert_eq!(store.attempts(run.id, None).unwrap().len(), tasks as usize);

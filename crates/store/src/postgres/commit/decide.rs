@@ -2,7 +2,7 @@
 //!
 //! No statement is sent from here. A change finds what the changes before it left; one that is stale leaves nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use runstone_core::hash::Fingerprint;
 use runstone_core::record::{AttemptKind, AttemptState, NodeId, RunState, TaskState};
@@ -12,31 +12,9 @@ use runstone_core::store::{
 };
 
 use super::batch::{AttemptRow, Batch, BlobRow, ClaimRow, PublicationRow, TaskRow};
-use super::facts::{self, Attempt, Claims, Facts, Run, Source, Task};
+use super::claims::Claims;
+use super::facts::{Attempt, Facts, Run, Source, Task, with_nodes};
 use crate::event::Event;
-
-/// Which claims the attempts that `changes` finish hold, and which the attempts they start want, each with the node of
-/// the first one that does.
-pub(super) fn claims_of(
-    changes: &[Change],
-    run: &Run,
-    facts: &Facts,
-) -> (BTreeMap<Fingerprint, NodeId>, HashMap<Fingerprint, NodeId>) {
-    let (mut wanted, mut held) = (BTreeMap::new(), HashMap::new());
-    for (change, nodes) in with_nodes(changes, run) {
-        match change {
-            Change::Start(start) if start.claim => {
-                wanted.entry(start.fingerprint).or_insert(NodeId(nodes[0]));
-            }
-            Change::Finish(finish) => {
-                let attempt = facts.tasks.get(&finish.task).and_then(|task| task.attempt);
-                held.extend(attempt.and_then(|attempt| Some((attempt.claim?, attempt.id))));
-            }
-            _ => {}
-        }
-    }
-    (wanted, held)
-}
 
 /// Decides every change; returns what became of each, and what is to be written.
 pub(super) fn decide<'a>(changes: &'a [Change], run: &Run, facts: Facts, claims: Claims) -> (Vec<Applied>, Batch<'a>) {
@@ -45,16 +23,6 @@ pub(super) fn decide<'a>(changes: &'a [Change], run: &Run, facts: Facts, claims:
     let mut deciding = Deciding { run, running: run.state == RunState::Running, facts, held: claims.held, batch };
     let applied = with_nodes(changes, run).map(|(change, nodes)| deciding.apply(change, nodes)).collect();
     (applied, deciding.batch)
-}
-
-/// Each change with the nodes set aside for it.
-fn with_nodes<'a, 'r>(changes: &'a [Change], run: &'r Run) -> impl Iterator<Item = (&'a Change, &'r [i64])> {
-    let mut rest = run.nodes.as_slice();
-    changes.iter().map(move |change| {
-        let (nodes, after) = rest.split_at(facts::nodes(change));
-        rest = after;
-        (change, nodes)
-    })
 }
 
 struct Deciding<'a, 'r> {

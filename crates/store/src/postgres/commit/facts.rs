@@ -1,18 +1,17 @@
 //! What a batch may look at, loaded set-wise under the lock of its run: afterwards every change is decided in memory.
 //!
-//! Nobody else writes the tasks and attempts of this run meanwhile. Claims are shared with other runs and are locked, in
-//! the order of fingerprints, before anything is decided on them.
+//! Nobody else writes the tasks and attempts of this run meanwhile.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use runstone_core::hash::Fingerprint;
 use runstone_core::record::{AttemptState, NodeId, RunId, RunState, TaskState};
-use runstone_core::store::{Change, Flight, Ownership, Pin, PinSource, StoreError};
+use runstone_core::store::{Change, Ownership, Pin, PinSource, StoreError};
 use sqlx::postgres::{PgBindIterExt, PgRow};
 use uuid::Uuid;
 
 use super::super::session::{Tx, TxError};
-use super::super::value::{self, damaged, get, get_fingerprint, get_index, get_opt_fingerprint, get_state};
+use super::super::value::{self, damaged, get, get_index, get_opt_fingerprint, get_state};
 
 /// What the changes of a batch are about.
 #[derive(Debug, Default)]
@@ -72,7 +71,7 @@ impl Scope {
 }
 
 /// How many nodes a change puts on record at most: an attempt and its publications.
-pub(super) fn nodes(change: &Change) -> usize {
+fn nodes(change: &Change) -> usize {
     match change {
         Change::Start(_) => 1,
         Change::Finish(finish) => finish.outputs.len(),
@@ -82,6 +81,16 @@ pub(super) fn nodes(change: &Change) -> usize {
         }
         Change::AddTasks(_) | Change::Running { .. } | Change::EndRun { .. } => 0,
     }
+}
+
+/// Each change with the nodes set aside for it.
+pub(super) fn with_nodes<'a, 'r>(changes: &'a [Change], run: &'r Run) -> impl Iterator<Item = (&'a Change, &'r [i64])> {
+    let mut rest = run.nodes.as_slice();
+    changes.iter().map(move |change| {
+        let (own, after) = rest.split_at(nodes(change));
+        rest = after;
+        (change, own)
+    })
 }
 
 /// The run of a batch, whose row is locked.
@@ -223,6 +232,7 @@ impl Facts {
         Ok(facts)
     }
 
+    // `OFFSET 0` keeps a lookup a lookup: each is planned on its own, by the whole key.
     async fn load_tasks(&mut self, tx: &mut Tx<'_>, project: i64, run: &Run, scope: &Scope) -> Result<(), TxError> {
         const TASKS: &str = "SELECT t.idx, t.step, t.cell, t.state, t.attempts, t.fingerprint, \
                  a.id AS attempt, a.state AS attempt_state, f.fingerprint AS claim, \
@@ -231,9 +241,10 @@ impl Facts {
                  CASE WHEN w.standing AND t.state IN ('succeeded', 'reused') THEN \
                      ARRAY(SELECT m.output FROM materialization m WHERE m.attempt_id = t.attempt_id ORDER BY m.id) END AS outputs \
              FROM unnest($3::integer[], $4::boolean[]) AS w(idx, standing) \
-             JOIN task t ON t.run_id = $2 AND t.idx = w.idx \
+             CROSS JOIN LATERAL (SELECT * FROM task t WHERE t.run_id = $2 AND t.idx = w.idx OFFSET 0) t \
              LEFT JOIN attempt a ON a.id = t.attempt_id \
-             LEFT JOIN flight f ON f.project_id = $1 AND f.fingerprint = a.fingerprint AND f.attempt_id = a.id";
+             LEFT JOIN LATERAL (SELECT * FROM flight f WHERE f.project_id = $1 AND f.fingerprint = a.fingerprint OFFSET 0) f \
+                 ON f.attempt_id = a.id";
         let query = tx
             .query(TASKS)
             .bind(project)
@@ -247,8 +258,8 @@ impl Facts {
     }
 
     async fn load_pins(&mut self, tx: &mut Tx<'_>, project: i64, scope: &Scope) -> Result<(), TxError> {
-        const PINS: &str = "SELECT m.id FROM unnest($2::bigint[]) AS w(id) JOIN materialization m ON m.id = w.id \
-             JOIN attempt a ON a.id = m.attempt_id WHERE a.project_id = $1";
+        const PINS: &str = "SELECT m.id FROM materialization m WHERE m.id = ANY($2) \
+             AND (SELECT a.project_id FROM attempt a WHERE a.id = m.attempt_id) = $1";
         let query = tx.query(PINS).bind(project).bind(scope.pins.iter().map(|id| id.0).bind_iter());
         for row in tx.rows(query).await? {
             self.pins.insert(NodeId(get(&row, "id")?));
@@ -260,7 +271,9 @@ impl Facts {
         const SOURCES: &str = "SELECT a.id, coalesce(a.reused_from, a.id) AS origin, \
                  ARRAY(SELECT m.id FROM materialization m WHERE m.attempt_id = a.id ORDER BY m.id) AS published, \
                  ARRAY(SELECT m.output FROM materialization m WHERE m.attempt_id = a.id ORDER BY m.id) AS outputs \
-             FROM unnest($2::bigint[]) AS w(id) JOIN attempt a ON a.id = w.id WHERE a.project_id = $1 AND a.reusable";
+             FROM unnest($2::bigint[]) AS w(id) \
+             CROSS JOIN LATERAL (SELECT * FROM attempt a WHERE a.id = w.id OFFSET 0) a \
+             WHERE a.project_id = $1 AND a.reusable";
         let query = tx.query(SOURCES).bind(project).bind(scope.sources.iter().map(|id| id.0).bind_iter());
         for row in tx.rows(query).await? {
             let source = Source { origin: NodeId(get(&row, "origin")?), standing: standing(&row)? };
@@ -308,82 +321,4 @@ fn standing(row: &PgRow) -> Result<Vec<(String, NodeId)>, TxError> {
     let outputs: Option<Vec<String>> = get(row, "outputs")?;
     let published: Option<Vec<i64>> = get(row, "published")?;
     Ok(outputs.unwrap_or_default().into_iter().zip(published.unwrap_or_default().into_iter().map(NodeId)).collect())
-}
-
-/// Who holds the claims that a batch is about.
-#[derive(Debug, Default)]
-pub(super) struct Claims {
-    /// Claims of other attempts, live now.
-    pub(super) held: HashMap<Fingerprint, Flight>,
-    /// Claims that were free: a row with this attempt's node stands for each until the batch is decided.
-    pub(super) reserved: HashMap<Fingerprint, NodeId>,
-}
-
-impl Claims {
-    /// Locks the rows of claims that the batch wants or gives back, in the order of fingerprints. `wanted` names the node
-    /// of the first attempt that wants a free one.
-    pub(super) async fn lock(
-        tx: &mut Tx<'_>,
-        project: i64,
-        mut wanted: BTreeMap<Fingerprint, NodeId>,
-        held_here: &HashMap<Fingerprint, NodeId>,
-    ) -> Result<Self, TxError> {
-        // The update changes nothing: it takes the lock of a row that is there, whoever put it there meanwhile.
-        const LOCK: &str = "INSERT INTO flight (project_id, fingerprint, attempt_id) \
-             SELECT $1, w.fingerprint, w.attempt FROM unnest($2::bytea[], $3::bigint[]) AS w(fingerprint, attempt) \
-             ORDER BY w.fingerprint \
-             ON CONFLICT (project_id, fingerprint) DO UPDATE SET attempt_id = flight.attempt_id \
-             RETURNING fingerprint, attempt_id";
-        let mut claims = Self::default();
-        if wanted.is_empty() {
-            return Ok(claims);
-        }
-        let own = wanted.clone();
-        wanted.extend(held_here.iter().map(|(fingerprint, holder)| (*fingerprint, *holder)));
-        let query = tx
-            .query(LOCK)
-            .bind(project)
-            .bind(wanted.keys().map(|fingerprint| fingerprint.as_bytes().as_slice()).bind_iter())
-            .bind(wanted.values().map(|id| id.0).bind_iter());
-        let mut others = Vec::new();
-        for row in tx.rows(query).await? {
-            let (fingerprint, holder) = (get_fingerprint(&row, "fingerprint")?, NodeId(get(&row, "attempt_id")?));
-            if own.get(&fingerprint) == Some(&holder) {
-                claims.reserved.insert(fingerprint, holder);
-            } else if own.contains_key(&fingerprint) {
-                others.push((fingerprint, holder));
-            }
-        }
-        if !others.is_empty() {
-            claims.load_holders(tx, &others).await?;
-        }
-        Ok(claims)
-    }
-
-    async fn load_holders(&mut self, tx: &mut Tx<'_>, holders: &[(Fingerprint, NodeId)]) -> Result<(), TxError> {
-        const HOLDERS: &str = "SELECT a.id, a.uuid, a.run_id, a.fingerprint, r.number \
-             FROM unnest($1::bigint[]) AS w(id) JOIN attempt a ON a.id = w.id JOIN run r ON r.id = a.run_id";
-        let query = tx.query(HOLDERS).bind(holders.iter().map(|(_, id)| id.0).bind_iter());
-        for row in tx.rows(query).await? {
-            let flight = flight(&row)?;
-            self.held.insert(flight.fingerprint, flight);
-        }
-        match holders.iter().find(|(fingerprint, _)| !self.held.contains_key(fingerprint)) {
-            Some((fingerprint, id)) => {
-                Err(damaged(format!("attempt {} claims {fingerprint:?} and is not on record", id.0)))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// A row with `id`, `uuid`, `run_id`, `fingerprint` and the run's `number`.
-pub(in super::super) fn flight(row: &PgRow) -> Result<Flight, TxError> {
-    Ok(Flight {
-        fingerprint: get_fingerprint(row, "fingerprint")?,
-        attempt: NodeId(get(row, "id")?),
-        uuid: get(row, "uuid")?,
-        run: RunId(get(row, "run_id")?),
-        run_number: get(row, "number")?,
-    })
 }

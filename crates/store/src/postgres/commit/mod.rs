@@ -5,6 +5,7 @@
 //! made, datasets by id, objects by hash. Two runs can wait for each other's rows, but never in a circle.
 
 mod batch;
+mod claims;
 mod decide;
 mod facts;
 mod publish;
@@ -15,10 +16,11 @@ use runstone_core::time::Timestamp;
 use uuid::Uuid;
 
 use super::session::{Outcome, Tx, TxError};
-use facts::{Claims, Facts, Scope};
+use claims::Claims;
+use facts::{Facts, Scope};
 use write::Writing;
 
-pub(super) use facts::flight;
+pub(super) use claims::flight;
 pub(super) use publish::DatasetIds;
 
 /// What became of each change, and the datasets met on the way.
@@ -38,8 +40,7 @@ pub(super) async fn commit(
         return Ok(Outcome::AlreadyApplied);
     };
     let facts = Facts::load(tx, project, &run, &scope).await?;
-    let (wanted, held) = decide::claims_of(changes, &run, &facts);
-    let claims = Claims::lock(tx, project, wanted, &held).await?;
+    let claims = Claims::lock(tx, project, changes, (&run, &facts)).await?;
     let (applied, batch) = decide::decide(changes, &run, facts, claims);
     let mut writing = Writing { tx, project, run: &run, now };
     writing.intents(&batch).await?;

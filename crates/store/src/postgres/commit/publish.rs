@@ -20,15 +20,12 @@ macro_rules! blobs {
     () => {
         "named AS ( \
              SELECT * FROM unnest($3::bytea[], $4::text[], $5::bigint[], $6::text[]) AS w(hash, kind, size, role)), \
-         back AS ( \
-             UPDATE blob b SET state = 'stored', role = CASE WHEN w.role = 'content' THEN w.role ELSE b.role END, \
-                 changed = $2 \
-             FROM named w WHERE b.store_marker = $1 AND b.hash = w.hash \
-                 AND (b.state = 'evicted' OR (b.role = 'kept' AND w.role = 'content'))), \
          stored AS ( \
-             INSERT INTO blob (store_marker, hash, kind, size, role, created) \
+             INSERT INTO blob AS b (store_marker, hash, kind, size, role, created) \
              SELECT $1, w.hash, w.kind, w.size, w.role, $2 FROM named w ORDER BY w.hash \
-             ON CONFLICT (store_marker, hash) DO NOTHING) "
+             ON CONFLICT (store_marker, hash) DO UPDATE SET state = 'stored', changed = $2, \
+                 role = CASE WHEN excluded.role = 'content' THEN excluded.role ELSE b.role END \
+             WHERE b.state = 'evicted' OR (b.role = 'kept' AND excluded.role = 'content')) "
     };
 }
 
@@ -42,7 +39,7 @@ const PUBLICATIONS: &str = concat!(
          FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::bytea[], \
                  $14::text[], $15::bigint[], $16::bigint[], $17::bigint[]) \
              AS w(id, attempt_id, dataset_id, output, subset, file_name, hash, kind, size, files, rows) \
-         JOIN dataset d ON d.id = w.dataset_id \
+         LEFT JOIN dataset d ON d.id = w.dataset_id \
          LEFT JOIN version v ON v.dataset_id = w.dataset_id AND v.hash = w.hash), \
      fresh AS ( \
          INSERT INTO version (id, dataset_id, number, hash, kind, size, files, rows, created) \
@@ -52,7 +49,9 @@ const PUBLICATIONS: &str = concat!(
      counted AS ( \
          UPDATE dataset d SET versions = d.versions + n.fresh \
          FROM (SELECT dataset_id, count(*) AS fresh FROM published WHERE known IS NULL AND id = first \
-               GROUP BY dataset_id) n WHERE d.id = n.dataset_id), \
+               GROUP BY dataset_id) n \
+         CROSS JOIN LATERAL (SELECT x.ctid AS place FROM dataset x WHERE x.id = n.dataset_id OFFSET 0) x \
+         WHERE d.ctid = x.place), \
      placed AS ( \
          INSERT INTO materialization (id, version_id, attempt_id, output, subset, file_name, created) \
          SELECT id, coalesce(known, first), attempt_id, output, subset, file_name, $2 FROM published RETURNING 1), \
@@ -94,8 +93,7 @@ impl Writing<'_, '_> {
 
     /// Ids by name, of datasets that are made where they do not exist.
     async fn find_datasets(&mut self, names: &[&str]) -> Result<DatasetIds, TxError> {
-        const FIND: &str = "SELECT d.name, d.id FROM unnest($2::text[]) AS w(name) \
-             JOIN dataset d ON d.project_id = $1 AND d.name = w.name";
+        const FIND: &str = "SELECT d.name, d.id FROM dataset d WHERE d.project_id = $1 AND d.name = ANY($2)";
         const MAKE: &str = "INSERT INTO dataset (project_id, name) \
              SELECT $1, w.name FROM unnest($2::text[]) AS w(name) ORDER BY w.name COLLATE \"C\" ON CONFLICT DO NOTHING";
         let mut found = DatasetIds::new();

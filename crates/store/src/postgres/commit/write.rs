@@ -4,7 +4,8 @@
 //! Statements have several parts, because each one sent costs a round trip. The parts of one see the tables as they were
 //! before it, and no two of them touch the same row. Every update names what it expects besides the key: under the lock of
 //! the run that always holds, so another number of rows than expected means that somebody wrote past the lock, and nothing
-//! is committed.
+//! is committed. Rows to update are looked up one by one, each by its whole key (`OFFSET 0` keeps that apart from the rest
+//! of the plan), and reached by the place found: no plan made for small tables can turn that into a scan.
 
 use runstone_core::record::{AttemptEnd, NodeId};
 use runstone_core::store::FinishAttempt;
@@ -16,7 +17,7 @@ use sqlx::query::Query;
 use super::super::session::{Tx, TxError};
 use super::super::tasks;
 use super::super::value::{Time, damaged, get, index, json, opt_text, stored, text};
-use super::batch::Batch;
+use super::batch::{AttemptRow, Batch};
 use super::facts::Run;
 
 /// A statement and its parameters.
@@ -33,12 +34,11 @@ pub(super) struct Writing<'w, 'c> {
 /// Claims given back and passed on, what is asked, and attempts. A reuse is over as soon as it is on record, and nothing was
 /// measured of it.
 const INTENTS: &str = "WITH released AS ( \
-         DELETE FROM flight f USING unnest($5::bytea[], $6::bigint[]) AS w(fingerprint, attempt) \
-         WHERE f.project_id = $1 AND f.fingerprint = w.fingerprint AND f.attempt_id = w.attempt RETURNING 1), \
+         DELETE FROM flight f WHERE f.project_id = $1 AND f.fingerprint = ANY($5) AND f.attempt_id = ANY($6) RETURNING 1), \
      passed AS ( \
-         UPDATE flight f SET attempt_id = w.next \
-         FROM unnest($7::bytea[], $8::bigint[], $9::bigint[]) AS w(fingerprint, attempt, next) \
-         WHERE f.project_id = $1 AND f.fingerprint = w.fingerprint AND f.attempt_id = w.attempt RETURNING 1), \
+         UPDATE flight f SET attempt_id = (SELECT w.next FROM unnest($7::bytea[], $9::bigint[]) AS w(claim, next) \
+             WHERE w.claim = f.fingerprint) \
+         WHERE f.project_id = $1 AND f.fingerprint = ANY($7) AND f.attempt_id = ANY($8) RETURNING 1), \
      derived AS ( \
          INSERT INTO derivation (fingerprint, canonical) \
          SELECT * FROM unnest($10::bytea[], $11::bytea[]) AS w(fingerprint, canonical) ORDER BY w.fingerprint \
@@ -62,8 +62,10 @@ const RESULTS: &str = "WITH read AS ( \
          INSERT INTO consumed (attempt_id, mat_id, slot, trust) \
          SELECT * FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[]) RETURNING 1), \
      runs AS ( \
-         UPDATE attempt a SET state = 'running', started = $2 FROM unnest($7::bigint[]) AS w(id) \
-         WHERE a.id = w.id AND a.state = 'assigned' RETURNING 1), \
+         UPDATE attempt a SET state = 'running', started = $2 \
+         FROM unnest($7::bigint[]) AS w(id) CROSS JOIN LATERAL ( \
+             SELECT x.ctid AS place FROM attempt x WHERE x.id = w.id AND x.state = 'assigned' OFFSET 0) x \
+         WHERE a.ctid = x.place RETURNING 1), \
      ended AS ( \
          UPDATE attempt a SET state = CASE WHEN w.succeeded THEN 'succeeded' ELSE 'failed' END, \
              reusable = w.reusable, started = w.started, ended = w.ended, cause = w.cause, exit_code = w.exit_code, \
@@ -75,7 +77,9 @@ const RESULTS: &str = "WITH read AS ( \
                  $21::bigint[], $22::bigint[], $23::text[], $24::text[]) \
              AS w(id, succeeded, reusable, started, ended, cause, exit_code, signal, message, user_us, system_us, \
                  peak_rss, stdout_bytes, stderr_bytes, leftovers, tainted, metadata) \
-         WHERE a.id = w.id AND a.state IN ('assigned', 'running') RETURNING 1), \
+         CROSS JOIN LATERAL ( \
+             SELECT x.ctid AS place FROM attempt x WHERE x.id = w.id AND x.state IN ('assigned', 'running') OFFSET 0) x \
+         WHERE a.ctid = x.place RETURNING 1), \
      measured AS ( \
          INSERT INTO metric (attempt_id, name, slice, value, n) \
          SELECT * FROM unnest($25::bigint[], $26::text[], $27::text[], $28::double precision[], $29::bigint[])), \
@@ -85,7 +89,10 @@ const RESULTS: &str = "WITH read AS ( \
          FROM unnest($30::integer[], $31::text[], $32::integer[], $33::text[], $34::integer[], $35::bigint[], \
                  $36::bytea[], $37::text[]) \
              AS w(idx, was_state, was_attempts, state, attempts, attempt, fingerprint, reason) \
-         WHERE t.run_id = $1 AND t.idx = w.idx AND t.state = w.was_state AND t.attempts = w.was_attempts RETURNING 1), \
+         CROSS JOIN LATERAL ( \
+             SELECT x.ctid AS place FROM task x WHERE x.run_id = $1 AND x.idx = w.idx \
+                 AND x.state = w.was_state AND x.attempts = w.was_attempts OFFSET 0) x \
+         WHERE t.ctid = x.place RETURNING 1), \
      told AS ( \
          INSERT INTO event (run_id, at, kind, task_idx, attempt_id, body) \
          SELECT $1, $2, w.kind, w.task, w.attempt, w.body::jsonb \
@@ -133,7 +140,7 @@ impl Writing<'_, '_> {
             .bind(rows.iter().map(|row| row.state().as_str()).bind_iter())
             .bind(rows.iter().map(|row| row.fingerprint.as_bytes().as_slice()).bind_iter())
             .bind(rows.iter().map(|row| row.over(self.now).map(Time)).bind_iter())
-            .bind(rows.iter().map(|row| row.cause()).bind_iter())
+            .bind(rows.iter().map(AttemptRow::cause).bind_iter())
             .bind(rows.iter().map(|row| row.origin.map(|origin| origin.0)).bind_iter())
     }
 
