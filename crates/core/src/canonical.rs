@@ -49,12 +49,7 @@ impl Value {
     /// A map of the given entries.
     #[must_use]
     pub fn map<K: Into<String>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
-        Self::Map(
-            entries
-                .into_iter()
-                .map(|(key, value)| (key.into(), value))
-                .collect(),
-        )
+        Self::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
 
     /// A list of the given values.
@@ -97,12 +92,9 @@ impl Value {
             Self::Text(value) => Json::String(value.clone()),
             Self::Bytes(value) => Json::String(hex(value)),
             Self::List(values) => Json::Array(values.iter().map(Self::to_json).collect()),
-            Self::Map(entries) => Json::Object(
-                entries
-                    .iter()
-                    .map(|(key, value)| (key.clone(), value.to_json()))
-                    .collect(),
-            ),
+            Self::Map(entries) => {
+                Json::Object(entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect())
+            }
         }
     }
 }
@@ -152,10 +144,7 @@ pub fn hash_encoded(context: &str, bytes: &[u8]) -> [u8; 32] {
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]).collect()
 }
 
 #[cfg(test)]
@@ -176,13 +165,8 @@ mod tests {
     #[test]
     fn the_hash_is_plain_blake3_key_derivation_over_cbor() {
         // The bytes by hand: a map of one pair, text(1) "a", unsigned 1.
-        let by_hand = blake3::Hasher::new_derive_key("test")
-            .update(&[0xa1, 0x61, b'a', 0x01])
-            .finalize();
-        assert_eq!(
-            hash_with_context("test", &Value::map([("a", Value::Int(1))])),
-            *by_hand.as_bytes()
-        );
+        let by_hand = blake3::Hasher::new_derive_key("test").update(&[0xa1, 0x61, b'a', 0x01]).finalize();
+        assert_eq!(hash_with_context("test", &Value::map([("a", Value::Int(1))])), *by_hand.as_bytes());
     }
 
     #[test]
@@ -199,14 +183,8 @@ mod tests {
             ("lr", Value::Float(1.0)),
             ("n", Value::Int(-1)),
             ("hash", Value::bytes([0x00, 0xfa])),
-            (
-                "tags",
-                Value::list([Value::Null, Value::Bool(true), Value::text("ü\n")]),
-            ),
+            ("tags", Value::list([Value::Null, Value::Bool(true), Value::text("ü\n")])),
         ]);
-        assert_eq!(
-            value.to_string(),
-            r#"{"hash":"00fa","lr":1.0,"n":-1,"tags":[null,true,"ü\n"]}"#
-        );
+        assert_eq!(value.to_string(), r#"{"hash":"00fa","lr":1.0,"n":-1,"tags":[null,true,"ü\n"]}"#);
     }
 }

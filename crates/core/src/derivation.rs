@@ -128,10 +128,10 @@ impl Derivation {
         put("inputs", Value::map(self.inputs.iter().map(|(name, content)| (name.as_str(), input_value(content)))));
         put("outputs", Value::map(self.outputs.iter().map(|(name, output)| (name.as_str(), output_value(output)))));
         if let Some(python) = &self.python {
-            put("python", Value::map([
-                ("interpreter", Value::text(&python.interpreter)),
-                ("lock", hash(&python.lock)),
-            ]));
+            put(
+                "python",
+                Value::map([("interpreter", Value::text(&python.interpreter)), ("lock", hash(&python.lock))]),
+            );
         }
         Value::Map(fields)
     }
@@ -168,8 +168,10 @@ fn input_value(content: &InputContent) -> Value {
             Value::map([("content", hash(content)), ("name", Value::text(name))])
         }
         InputContent::Many(entries) => Value::map(entries.iter().map(|entry| {
-            let mut fields =
-                BTreeMap::from([("content".to_owned(), hash(&entry.hash)), ("name".to_owned(), Value::text(&entry.name))]);
+            let mut fields = BTreeMap::from([
+                ("content".to_owned(), hash(&entry.hash)),
+                ("name".to_owned(), Value::text(&entry.name)),
+            ]);
             if !entry.metrics.is_empty() {
                 let key = |metric: &Metric| format!("{}[{}]", metric.name, metric.slice);
                 let number = |metric: &Metric| {

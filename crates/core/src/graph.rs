@@ -184,8 +184,7 @@ fn assemble(pipeline: &Pipeline, works: Vec<Work>, needs: Vec<Vec<Need>>) -> Gra
         .map(|(index, (work, needs))| {
             let first = tasks.len();
             tasks.extend(static_cells(pipeline, &work).into_iter().map(|cell| Task { node: index, cell }));
-            let mut dependents: Vec<usize> =
-                edges.neighbors(NodeIndex::new(index)).map(NodeIndex::index).collect();
+            let mut dependents: Vec<usize> = edges.neighbors(NodeIndex::new(index)).map(NodeIndex::index).collect();
             dependents.sort_unstable();
             Node { work, needs, dependents, tasks: first..tasks.len(), height: 1 }
         })
@@ -214,9 +213,7 @@ pub fn item_cells(step: &Step, item: &Name, items: &[crate::scalar::Scalar]) -> 
     items
         .iter()
         .flat_map(|value| {
-            base.iter().map(move |cell| {
-                Cell::new(cell.values().iter().cloned().chain([(item.clone(), value.clone())]))
-            })
+            base.iter().map(move |cell| Cell::new(cell.values().iter().cloned().chain([(item.clone(), value.clone())])))
         })
         .collect()
 }

@@ -134,7 +134,8 @@ pub fn select(pipeline: &Pipeline, graph: &Graph, request: &Request) -> Result<S
     for task in &request.force {
         selection.force[find(pipeline, graph, task)?].push(task.clone());
     }
-    let chosen = |tasks: &[TaskRef]| tasks.iter().map(|task| find(pipeline, graph, task)).collect::<Result<Vec<_>, _>>();
+    let chosen =
+        |tasks: &[TaskRef]| tasks.iter().map(|task| find(pipeline, graph, task)).collect::<Result<Vec<_>, _>>();
     if !request.targets.is_empty() {
         let start = chosen(&request.targets)?;
         keep(&mut selection, &graph.reach(&start, true), None);

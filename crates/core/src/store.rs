@@ -408,11 +408,8 @@ impl std::str::FromStr for VersionRef {
 
     /// `latest`, `v3`, `b3:` and at least four digits, or `run:` and a run.
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let wrong = || ParseRefError {
-            given: text.to_owned(),
-            what: "version",
-            forms: "latest, v3, b3:DIGITS or run:ID",
-        };
+        let wrong =
+            || ParseRefError { given: text.to_owned(), what: "version", forms: "latest, v3, b3:DIGITS or run:ID" };
         if text == "latest" {
             return Ok(Self::Latest);
         }

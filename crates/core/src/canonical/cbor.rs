@@ -66,12 +66,7 @@ fn put_value<'a>(out: &mut Vec<u8>, value: &'a Value, pending: &mut Vec<Part<'a>
             put_head(out, MAP, entries.len() as u64);
             let mut entries: Vec<_> = entries.iter().collect();
             entries.sort_unstable_by_key(|(key, _)| key_order(key));
-            pending.extend(
-                entries
-                    .into_iter()
-                    .rev()
-                    .flat_map(|(key, value)| [Part::Value(value), Part::Key(key)]),
-            );
+            pending.extend(entries.into_iter().rev().flat_map(|(key, value)| [Part::Value(value), Part::Key(key)]));
         }
     }
 }
@@ -161,10 +156,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
     let mut reader = Reader { bytes, at: 0 };
     let value = reader.value(0)?;
     if reader.at < bytes.len() {
-        return Err(DecodeError {
-            offset: reader.at,
-            kind: DecodeErrorKind::Trailing,
-        });
+        return Err(DecodeError { offset: reader.at, kind: DecodeErrorKind::Trailing });
     }
     Ok(value)
 }
@@ -178,12 +170,7 @@ impl<'a> Reader<'a> {
     /// Reads one item; recursion is bounded by [`MAX_DEPTH`].
     fn value(&mut self, depth: usize) -> Result<Value, DecodeError> {
         let start = self.at;
-        let fail = |kind| {
-            Err(DecodeError {
-                offset: start,
-                kind,
-            })
-        };
+        let fail = |kind| Err(DecodeError { offset: start, kind });
         let [head] = self.array()?;
         match head {
             FALSE => return Ok(Value::Bool(false)),
@@ -191,11 +178,7 @@ impl<'a> Reader<'a> {
             NULL => return Ok(Value::Null),
             FLOAT64 => {
                 let value = f64::from_bits(u64::from_be_bytes(self.array()?));
-                return if value.is_finite() {
-                    Ok(Value::Float(value))
-                } else {
-                    fail(DecodeErrorKind::NotFinite)
-                };
+                return if value.is_finite() { Ok(Value::Float(value)) } else { fail(DecodeErrorKind::NotFinite) };
             }
             _ => {}
         }
@@ -237,18 +220,12 @@ impl<'a> Reader<'a> {
             let start = self.at;
             let [head] = self.array()?;
             if head & 0xe0 != TEXT {
-                return Err(DecodeError {
-                    offset: start,
-                    kind: DecodeErrorKind::KeyType,
-                });
+                return Err(DecodeError { offset: start, kind: DecodeErrorKind::KeyType });
             }
             let argument = self.argument(head, start)?;
             let key = self.text(argument, start)?;
             if previous.is_some_and(|previous| key_order(previous) >= key_order(key)) {
-                return Err(DecodeError {
-                    offset: start,
-                    kind: DecodeErrorKind::KeyOrder,
-                });
+                return Err(DecodeError { offset: start, kind: DecodeErrorKind::KeyOrder });
             }
             previous = Some(key);
             entries.insert(key.to_owned(), self.value(depth + 1)?);
@@ -266,17 +243,11 @@ impl<'a> Reader<'a> {
             27 => (u64::from_be_bytes(self.array()?), 0x1_0000_0000),
             // 28 to 30 are reserved, 31 is an indefinite length.
             _ => {
-                return Err(DecodeError {
-                    offset: start,
-                    kind: DecodeErrorKind::Unsupported(head),
-                });
+                return Err(DecodeError { offset: start, kind: DecodeErrorKind::Unsupported(head) });
             }
         };
         if argument < shortest_from {
-            return Err(DecodeError {
-                offset: start,
-                kind: DecodeErrorKind::NotShortest,
-            });
+            return Err(DecodeError { offset: start, kind: DecodeErrorKind::NotShortest });
         }
         Ok(argument)
     }
@@ -286,10 +257,7 @@ impl<'a> Reader<'a> {
         usize::try_from(len)
             .ok()
             .filter(|len| *len <= self.bytes.len() - self.at)
-            .ok_or(DecodeError {
-                offset: start,
-                kind: DecodeErrorKind::Truncated,
-            })
+            .ok_or(DecodeError { offset: start, kind: DecodeErrorKind::Truncated })
     }
 
     fn take(&mut self, len: u64, start: usize) -> Result<&'a [u8], DecodeError> {
@@ -300,18 +268,13 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self, len: u64, start: usize) -> Result<&'a str, DecodeError> {
-        std::str::from_utf8(self.take(len, start)?).map_err(|_| DecodeError {
-            offset: start,
-            kind: DecodeErrorKind::Utf8,
-        })
+        std::str::from_utf8(self.take(len, start)?)
+            .map_err(|_| DecodeError { offset: start, kind: DecodeErrorKind::Utf8 })
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let rest = &self.bytes[self.at..];
-        let array = rest.first_chunk().ok_or(DecodeError {
-            offset: self.at,
-            kind: DecodeErrorKind::Truncated,
-        })?;
+        let array = rest.first_chunk().ok_or(DecodeError { offset: self.at, kind: DecodeErrorKind::Truncated })?;
         self.at += N;
         Ok(*array)
     }

@@ -56,10 +56,7 @@ impl fmt::Display for Path {
 }
 
 fn is_plain(key: &str) -> bool {
-    !key.is_empty()
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 /// Every field in which `new` differs from `old`; empty exactly when they are equal.
@@ -96,18 +93,10 @@ fn compare(path: &Path, old: Option<&Value>, new: Option<&Value>, changes: &mut 
             let end = common(old.iter().rev().zip(new.iter().rev()));
             let (old, new) = (&old[..old.len() - end], &new[..new.len() - end]);
             for index in 0..old.len().max(new.len()) {
-                descend(
-                    PathSegment::Index(start + index),
-                    old.get(index),
-                    new.get(index),
-                );
+                descend(PathSegment::Index(start + index), old.get(index), new.get(index));
             }
         }
-        _ => changes.push(Change {
-            path: path.clone(),
-            old: old.cloned(),
-            new: new.cloned(),
-        }),
+        _ => changes.push(Change { path: path.clone(), old: old.cloned(), new: new.cloned() }),
     }
 }
 
@@ -127,20 +116,17 @@ mod tests {
     /// with growing indices, so additions go in from the front and removals go out from the back.
     fn apply(old: &Value, changes: &[Change]) -> Value {
         let mut root = old.clone();
-        let (removals, others): (Vec<_>, Vec<_>) =
-            changes.iter().partition(|change| change.new.is_none());
+        let (removals, others): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.new.is_none());
         for change in others.into_iter().chain(removals.into_iter().rev()) {
             let Some((last, parents)) = change.path.0.split_last() else {
                 root = change.new.clone().unwrap();
                 continue;
             };
-            let parent = parents
-                .iter()
-                .fold(&mut root, |value, segment| match (value, segment) {
-                    (Value::Map(entries), PathSegment::Key(key)) => entries.get_mut(key).unwrap(),
-                    (Value::List(values), PathSegment::Index(index)) => &mut values[*index],
-                    (value, _) => panic!("{segment:?} in {value}"),
-                });
+            let parent = parents.iter().fold(&mut root, |value, segment| match (value, segment) {
+                (Value::Map(entries), PathSegment::Key(key)) => entries.get_mut(key).unwrap(),
+                (Value::List(values), PathSegment::Index(index)) => &mut values[*index],
+                (value, _) => panic!("{segment:?} in {value}"),
+            });
             match (parent, last, &change.new) {
                 (Value::Map(entries), PathSegment::Key(key), Some(new)) => {
                     assert_eq!(entries.insert(key.clone(), new.clone()), change.old);
@@ -148,9 +134,7 @@ mod tests {
                 (Value::Map(entries), PathSegment::Key(key), None) => {
                     assert_eq!(entries.remove(key), change.old);
                 }
-                (Value::List(values), PathSegment::Index(index), Some(new))
-                    if change.old.is_none() =>
-                {
+                (Value::List(values), PathSegment::Index(index), Some(new)) if change.old.is_none() => {
                     values.insert(*index, new.clone());
                 }
                 (Value::List(values), PathSegment::Index(index), Some(new)) => {
@@ -166,12 +150,8 @@ mod tests {
     }
 
     fn lines(old: &Value, new: &Value) -> Vec<String> {
-        let side =
-            |value: &Option<Value>| value.as_ref().map_or("-".to_owned(), ToString::to_string);
-        diff(old, new)
-            .iter()
-            .map(|c| format!("{}: {} → {}", c.path, side(&c.old), side(&c.new)))
-            .collect()
+        let side = |value: &Option<Value>| value.as_ref().map_or("-".to_owned(), ToString::to_string);
+        diff(old, new).iter().map(|c| format!("{}: {} → {}", c.path, side(&c.old), side(&c.new))).collect()
     }
 
     fn texts<const N: usize>(texts: [&str; N]) -> Value {
@@ -182,19 +162,13 @@ mod tests {
     fn every_kind_of_change_is_named_by_its_field() {
         let old = Value::map([
             ("run", Value::text("make")),
-            (
-                "params",
-                Value::map([("lr", Value::Float(0.1)), ("gone", Value::Int(1))]),
-            ),
+            ("params", Value::map([("lr", Value::Float(0.1)), ("gone", Value::Int(1))])),
             ("code", Value::map([("src/a.py", Value::Int(1))])),
             ("type", Value::Int(1)),
         ]);
         let new = Value::map([
             ("run", Value::text("make")),
-            (
-                "params",
-                Value::map([("lr", Value::Float(0.01)), ("seed", Value::Int(1))]),
-            ),
+            ("params", Value::map([("lr", Value::Float(0.01)), ("seed", Value::Int(1))])),
             ("code", Value::map([("src/a.py", Value::Int(2))])),
             ("type", Value::Float(1.0)),
         ]);
@@ -215,16 +189,8 @@ mod tests {
         let three = texts(["a", "b", "c"]);
         assert_eq!(lines(&two, &three), ["[1]: - → \"b\""]);
         assert_eq!(lines(&three, &two), ["[1]: \"b\" → -"]);
-        assert_eq!(
-            lines(&three, &texts(["a", "x", "c"])),
-            ["[1]: \"b\" → \"x\""]
-        );
-        let inner = |n| {
-            Value::map([(
-                "in",
-                Value::list([Value::Int(0), Value::map([("hash", Value::Int(n))])]),
-            )])
-        };
+        assert_eq!(lines(&three, &texts(["a", "x", "c"])), ["[1]: \"b\" → \"x\""]);
+        let inner = |n| Value::map([("in", Value::list([Value::Int(0), Value::map([("hash", Value::Int(n))])]))]);
         assert_eq!(lines(&inner(1), &inner(2)), ["in[1].hash: 1 → 2"]);
     }
 

@@ -43,9 +43,7 @@ impl Declarations {
     /// The groups a name lies in, the innermost first.
     fn enclosing(name: &str) -> impl Iterator<Item = &str> {
         let own_metric = (!name.contains('.')).then_some(METRICS);
-        name.rmatch_indices('.')
-            .map(|(at, _)| &name[..at])
-            .chain(own_metric)
+        name.rmatch_indices('.').map(|(at, _)| &name[..at]).chain(own_metric)
     }
 }
 
@@ -84,11 +82,7 @@ impl Bindings {
     }
 
     /// Gives a metric, by its full name (`metrics.f1`), its values by slice.
-    pub fn bind_slices(
-        &mut self,
-        metric: impl Into<String>,
-        slices: impl IntoIterator<Item = Slice>,
-    ) {
+    pub fn bind_slices(&mut self, metric: impl Into<String>, slices: impl IntoIterator<Item = Slice>) {
         self.slices.entry(metric.into()).or_default().extend(slices);
     }
 }
@@ -101,10 +95,7 @@ impl Env for Bindings {
 
     fn slices(&self, metric: &str) -> &[Slice] {
         let short = || full_metric(metric).and_then(|full| self.slices.get(&full));
-        self.slices
-            .get(metric)
-            .or_else(short)
-            .map_or(&[], Vec::as_slice)
+        self.slices.get(metric).or_else(short).map_or(&[], Vec::as_slice)
     }
 
     fn names(&self) -> Box<dyn Iterator<Item = String> + '_> {

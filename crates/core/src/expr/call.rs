@@ -26,39 +26,25 @@ pub(super) fn call(function: Function, arguments: &[Value]) -> Result<Value, Eva
         (Function::Contains, [Value::List(values), part]) => {
             Ok(Value::Bool(values.iter().any(|value| value.equals(part))))
         }
-        (Function::Contains, [within, part]) => Ok(Value::Bool(
-            text(operation, "text or a list", within)?.contains(text(operation, "text", part)?),
-        )),
-        (Function::StartsWith, [whole, part]) => Ok(Value::Bool(
-            text(operation, "text", whole)?.starts_with(text(operation, "text", part)?),
-        )),
-        (Function::EndsWith, [whole, part]) => Ok(Value::Bool(
-            text(operation, "text", whole)?.ends_with(text(operation, "text", part)?),
-        )),
-        (Function::Lower, [value]) => Ok(text(operation, "text", value)?
-            .to_lowercase()
-            .as_str()
-            .into()),
-        (Function::Upper, [value]) => Ok(text(operation, "text", value)?
-            .to_uppercase()
-            .as_str()
-            .into()),
+        (Function::Contains, [within, part]) => {
+            Ok(Value::Bool(text(operation, "text or a list", within)?.contains(text(operation, "text", part)?)))
+        }
+        (Function::StartsWith, [whole, part]) => {
+            Ok(Value::Bool(text(operation, "text", whole)?.starts_with(text(operation, "text", part)?)))
+        }
+        (Function::EndsWith, [whole, part]) => {
+            Ok(Value::Bool(text(operation, "text", whole)?.ends_with(text(operation, "text", part)?)))
+        }
+        (Function::Lower, [value]) => Ok(text(operation, "text", value)?.to_lowercase().as_str().into()),
+        (Function::Upper, [value]) => Ok(text(operation, "text", value)?.to_uppercase().as_str().into()),
         _ => unreachable!("the parser counts arguments, and names and slices are evaluated before"),
     }
 }
 
-fn text<'a>(
-    operation: &'static str,
-    wanted: &'static str,
-    value: &'a Value,
-) -> Result<&'a str, EvalErrorKind> {
+fn text<'a>(operation: &'static str, wanted: &'static str, value: &'a Value) -> Result<&'a str, EvalErrorKind> {
     match value {
         Value::Text(text) => Ok(text),
-        other => Err(EvalErrorKind::Type {
-            operation,
-            wanted,
-            found: other.type_of(),
-        }),
+        other => Err(EvalErrorKind::Type { operation, wanted, found: other.type_of() }),
     }
 }
 
@@ -68,42 +54,25 @@ fn len(value: &Value) -> Result<Value, EvalErrorKind> {
         Value::List(values) => values.len(),
         other => {
             let found = other.type_of();
-            return Err(EvalErrorKind::Type {
-                operation: "len",
-                wanted: "text or a list",
-                found,
-            });
+            return Err(EvalErrorKind::Type { operation: "len", wanted: "text or a list", found });
         }
     };
-    i64::try_from(len)
-        .map(Value::Int)
-        .map_err(|_| EvalErrorKind::OutOfRange("len"))
+    i64::try_from(len).map(Value::Int).map_err(|_| EvalErrorKind::OutOfRange("len"))
 }
 
 /// The first of the numbers that no other is `beyond`.
-fn extreme(
-    operation: &'static str,
-    values: &[Value],
-    beyond: Ordering,
-) -> Result<Value, EvalErrorKind> {
+fn extreme(operation: &'static str, values: &[Value], beyond: Ordering) -> Result<Value, EvalErrorKind> {
     let is_number = |value: &&Value| matches!(value, Value::Int(_) | Value::Float(_));
     if let Some(other) = values.iter().find(|value| !is_number(value)) {
         return Err(number::not_a_number(operation, other));
     }
     let best = |best: &'_ Value, next: &'_ Value| next.order(best) == Some(beyond);
-    let found = values
-        .iter()
-        .reduce(|found, next| if best(found, next) { next } else { found });
+    let found = values.iter().reduce(|found, next| if best(found, next) { next } else { found });
     found.cloned().ok_or(EvalErrorKind::EmptyList(operation))
 }
 
 /// A metric over the slices that have enough rows.
-pub(super) fn slices(
-    node: &Node,
-    function: Function,
-    arguments: &[Node],
-    env: &dyn Env,
-) -> Result<Value, EvalError> {
+pub(super) fn slices(node: &Node, function: Function, arguments: &[Node], env: &dyn Env) -> Result<Value, EvalError> {
     let counted = counted_slices(node, function, arguments, env)?;
     let values = || counted.iter().map(|slice| slice.value);
     let result = match function {
@@ -129,20 +98,11 @@ pub(super) fn counted_slices<'e>(
     let metric = arguments[0].as_name();
     let reported = env.slices(metric);
     if reported.iter().any(|slice| !slice.value.is_finite()) {
-        return Err(
-            EvalErrorKind::NotFinite(format!("a slice of {}", names::spell(metric))).at(node.span),
-        );
+        return Err(EvalErrorKind::NotFinite(format!("a slice of {}", names::spell(metric))).at(node.span));
     }
-    let counted: Vec<_> = reported
-        .iter()
-        .filter(|slice| slice.rows >= at_least)
-        .collect();
+    let counted: Vec<_> = reported.iter().filter(|slice| slice.rows >= at_least).collect();
     if counted.is_empty() {
-        let kind = EvalErrorKind::NoSlices {
-            metric: names::spell(metric),
-            at_least,
-            reported: reported.len(),
-        };
+        let kind = EvalErrorKind::NoSlices { metric: names::spell(metric), at_least, reported: reported.len() };
         return Err(kind.at(node.span));
     }
     Ok(counted)
@@ -151,11 +111,9 @@ pub(super) fn counted_slices<'e>(
 fn whole_rows(node: &Node, operation: &'static str, rows: &Value) -> Result<u64, EvalError> {
     let kind = match rows {
         Value::Int(int) if *int >= 0 => return Ok(int.unsigned_abs()),
-        Value::Int(_) | Value::Float(_) => EvalErrorKind::BadCount {
-            operation,
-            wanted: "a whole number of rows",
-            found: rows.to_string(),
-        },
+        Value::Int(_) | Value::Float(_) => {
+            EvalErrorKind::BadCount { operation, wanted: "a whole number of rows", found: rows.to_string() }
+        }
         other => number::not_a_number(operation, other),
     };
     Err(kind.at(node.span))

@@ -23,29 +23,15 @@ pub trait Scope {
 }
 
 pub(super) fn check(root: &Node, scope: &dyn Scope) -> Result<Type, Vec<ExprError>> {
-    let mut checker = Checker {
-        scope,
-        errors: Vec::new(),
-    };
+    let mut checker = Checker { scope, errors: Vec::new() };
     let found = checker.node(root);
-    if checker.errors.is_empty() {
-        Ok(found)
-    } else {
-        Err(checker.errors)
-    }
+    if checker.errors.is_empty() { Ok(found) } else { Err(checker.errors) }
 }
 
 pub(super) fn check_condition(root: &Node, scope: &dyn Scope) -> Result<(), Vec<ExprError>> {
-    let mut checker = Checker {
-        scope,
-        errors: Vec::new(),
-    };
+    let mut checker = Checker { scope, errors: Vec::new() };
     checker.expect(root, Type::Bool, "a condition");
-    if checker.errors.is_empty() {
-        Ok(())
-    } else {
-        Err(checker.errors)
-    }
+    if checker.errors.is_empty() { Ok(()) } else { Err(checker.errors) }
 }
 
 struct Checker<'a> {
@@ -84,9 +70,7 @@ impl Checker<'_> {
                 Type::Bool
             }
             Kind::Arithmetic(first, rest) => {
-                let operator = rest
-                    .first()
-                    .map_or(Arithmetic::Add, |(operator, _)| *operator);
+                let operator = rest.first().map_or(Arithmetic::Add, |(operator, _)| *operator);
                 self.expect(first, Type::Number, &format!("`{}`", operator.as_str()));
                 for (operator, operand) in rest {
                     self.expect(operand, Type::Number, &format!("`{}`", operator.as_str()));
@@ -104,12 +88,10 @@ impl Checker<'_> {
         }
         if self.errors.len() < MAX_ERRORS {
             let error = ExprError::new(node.span, format!("unknown name `{}`", names::spell(name)));
-            let keyword = names::KEYWORDS
-                .iter()
-                .find(|keyword| name.eq_ignore_ascii_case(keyword));
-            let near = keyword.map(|keyword| (*keyword).to_owned()).or_else(|| {
-                names::nearest(name, self.scope.names()).map(|near| names::spell(&near))
-            });
+            let keyword = names::KEYWORDS.iter().find(|keyword| name.eq_ignore_ascii_case(keyword));
+            let near = keyword
+                .map(|keyword| (*keyword).to_owned())
+                .or_else(|| names::nearest(name, self.scope.names()).map(|near| names::spell(&near)));
             self.errors.push(match near {
                 Some(near) => error.help(format!("did you mean `{near}`?")),
                 None if !name.contains('.') => error.help("text is written in quotes"),
@@ -127,22 +109,12 @@ impl Checker<'_> {
                 let right_type = self.node(right);
                 self.comparable(node, left_type, right_type);
             }
-            Comparison::Less
-            | Comparison::LessEqual
-            | Comparison::Greater
-            | Comparison::GreaterEqual => {
+            Comparison::Less | Comparison::LessEqual | Comparison::Greater | Comparison::GreaterEqual => {
                 let right_type = self.node(right);
-                let unordered =
-                    |(_, found): &(&Node, Type)| matches!(found, Type::Bool | Type::List);
-                match [(left, left_type), (right, right_type)]
-                    .into_iter()
-                    .find(unordered)
-                {
+                let unordered = |(_, found): &(&Node, Type)| matches!(found, Type::Bool | Type::List);
+                match [(left, left_type), (right, right_type)].into_iter().find(unordered) {
                     Some((side, found)) => {
-                        let message = format!(
-                            "`{}` compares numbers or text, this is {found}",
-                            operator.as_str()
-                        );
+                        let message = format!("`{}` compares numbers or text, this is {found}", operator.as_str());
                         self.push(ExprError::new(side.span, message));
                     }
                     None => self.comparable(node, left_type, right_type),
@@ -162,10 +134,7 @@ impl Checker<'_> {
         }
         let found = self.node(right);
         if !found.fits(Type::List) {
-            let error = ExprError::new(
-                right.span,
-                format!("`in` looks into a list, this is {found}"),
-            );
+            let error = ExprError::new(right.span, format!("`in` looks into a list, this is {found}"));
             self.push(match found {
                 Type::Text => error.help("part of a text: `contains(text, part)`"),
                 _ => error.help("a list is written `[1, 2, 3]`"),
@@ -183,19 +152,11 @@ impl Checker<'_> {
             (Function::Default, [name, fallback]) => {
                 let (found, fallback_type) = (self.node(name), self.node(fallback));
                 self.comparable(node, found, fallback_type);
-                return if found == Type::Any {
-                    fallback_type
-                } else {
-                    found
-                };
+                return if found == Type::Any { fallback_type } else { found };
             }
-            (
-                Function::SliceMax | Function::SliceMean | Function::SliceMin,
-                [metric, rows @ ..],
-            ) => {
+            (Function::SliceMax | Function::SliceMean | Function::SliceMin, [metric, rows @ ..]) => {
                 self.slices(metric, &what);
-                rows.iter()
-                    .for_each(|rows| self.expect(rows, Type::Number, &what));
+                rows.iter().for_each(|rows| self.expect(rows, Type::Number, &what));
             }
             (Function::Min | Function::Max, [only]) => {
                 let found = self.node(only);
@@ -215,13 +176,9 @@ impl Checker<'_> {
                 self.countable(measured, found, &what);
             }
             (Function::Lower | Function::Upper | Function::StartsWith | Function::EndsWith, _) => {
-                arguments
-                    .iter()
-                    .for_each(|argument| self.expect(argument, Type::Text, &what));
+                arguments.iter().for_each(|argument| self.expect(argument, Type::Text, &what));
             }
-            _ => arguments
-                .iter()
-                .for_each(|argument| self.expect(argument, Type::Number, &what)),
+            _ => arguments.iter().for_each(|argument| self.expect(argument, Type::Number, &what)),
         }
         signature.result
     }
@@ -233,20 +190,14 @@ impl Checker<'_> {
         };
         self.fits(metric, found, Type::Number, what);
         if found.fits(Type::Number) && !self.scope.has_slices(name) {
-            let message = format!(
-                "there are no slices of `{}` here for {what}",
-                names::spell(name)
-            );
+            let message = format!("there are no slices of `{}` here for {what}", names::spell(name));
             self.push(ExprError::new(metric.span, message));
         }
     }
 
     fn countable(&mut self, node: &Node, found: Type, what: &str) {
         if matches!(found, Type::Number | Type::Bool) {
-            self.push(ExprError::new(
-                node.span,
-                format!("{what} needs text or a list, this is {found}"),
-            ));
+            self.push(ExprError::new(node.span, format!("{what} needs text or a list, this is {found}")));
         }
     }
 
@@ -277,9 +228,7 @@ impl Checker<'_> {
             (Type::Bool, Type::Text) | (Type::Text, Type::Bool) => {
                 error.help("true and false are written without quotes")
             }
-            (Type::Number, Type::Text) | (Type::Text, Type::Number) => {
-                error.help("numbers are written without quotes")
-            }
+            (Type::Number, Type::Text) | (Type::Text, Type::Number) => error.help("numbers are written without quotes"),
             _ => error,
         });
     }

@@ -111,10 +111,7 @@ pub enum EvalErrorKind {
 
 impl EvalErrorKind {
     pub(super) fn at(self, span: Span) -> EvalError {
-        EvalError {
-            at: span.into(),
-            kind: self,
-        }
+        EvalError { at: span.into(), kind: self }
     }
 }
 
@@ -135,13 +132,10 @@ pub(super) fn eval(node: &Node, env: &dyn Env) -> Result<Value, EvalError> {
         Kind::Name(name) => name_value(node, name, env),
         Kind::List(elements) => elements.iter().map(|element| eval(element, env)).collect(),
         Kind::Not(operand) => operand_bool(operand, "not", env).map(|value| Value::Bool(!value)),
-        Kind::Negate(operand) => {
-            number::negate(&eval(operand, env)?).map_err(|kind| kind.at(node.span))
-        }
+        Kind::Negate(operand) => number::negate(&eval(operand, env)?).map_err(|kind| kind.at(node.span)),
         Kind::Logic(operator, operands) => logic(*operator, operands, env),
         Kind::Compare(operator, left, right) => {
-            compare(*operator, &eval(left, env)?, &eval(right, env)?)
-                .map_err(|kind| kind.at(node.span))
+            compare(*operator, &eval(left, env)?, &eval(right, env)?).map_err(|kind| kind.at(node.span))
         }
         Kind::Arithmetic(first, rest) => chain(node, first, rest, env),
         Kind::Call(function, arguments) => eval_call(node, *function, arguments, env),
@@ -158,12 +152,7 @@ fn logic(operator: Logic, operands: &[Node], env: &dyn Env) -> Result<Value, Eva
     Ok(Value::Bool(operator == Logic::And))
 }
 
-fn chain(
-    node: &Node,
-    first: &Node,
-    rest: &[(Arithmetic, Node)],
-    env: &dyn Env,
-) -> Result<Value, EvalError> {
+fn chain(node: &Node, first: &Node, rest: &[(Arithmetic, Node)], env: &dyn Env) -> Result<Value, EvalError> {
     let mut result = eval(first, env)?;
     for (operator, operand) in rest {
         let right = eval(operand, env)?;
@@ -173,30 +162,18 @@ fn chain(
     Ok(result)
 }
 
-fn eval_call(
-    node: &Node,
-    function: Function,
-    arguments: &[Node],
-    env: &dyn Env,
-) -> Result<Value, EvalError> {
+fn eval_call(node: &Node, function: Function, arguments: &[Node], env: &dyn Env) -> Result<Value, EvalError> {
     match (function, arguments) {
         (Function::Defined, [name]) => Ok(Value::Bool(env.value(name.as_name()).is_some())),
         (Function::Default, [name, fallback]) => {
-            let chosen = if env.value(name.as_name()).is_some() {
-                name
-            } else {
-                fallback
-            };
+            let chosen = if env.value(name.as_name()).is_some() { name } else { fallback };
             eval(chosen, env)
         }
         (Function::SliceMax | Function::SliceMean | Function::SliceMin, _) => {
             call::slices(node, function, arguments, env)
         }
         _ => {
-            let values = arguments
-                .iter()
-                .map(|argument| eval(argument, env))
-                .collect::<Result<Vec<_>, _>>()?;
+            let values = arguments.iter().map(|argument| eval(argument, env)).collect::<Result<Vec<_>, _>>()?;
             call::call(function, &values).map_err(|kind| kind.at(node.span))
         }
     }
@@ -211,11 +188,7 @@ fn operand_bool(node: &Node, operation: &'static str, env: &dyn Env) -> Result<b
     match eval(node, env)? {
         Value::Bool(value) => Ok(value),
         other => {
-            let kind = EvalErrorKind::Type {
-                operation,
-                wanted: "true or false",
-                found: other.type_of(),
-            };
+            let kind = EvalErrorKind::Type { operation, wanted: "true or false", found: other.type_of() };
             Err(kind.at(node.span))
         }
     }
@@ -232,21 +205,11 @@ fn name_value(node: &Node, name: &str, env: &dyn Env) -> Result<Value, EvalError
                 Some(metric) if full != name => names::spell(metric),
                 _ => names::spell(&found),
             };
-            let known = env
-                .names()
-                .filter(|found| found.starts_with(group))
-                .take(MAX_LISTED)
-                .map(short)
-                .collect();
+            let known = env.names().filter(|found| found.starts_with(group)).take(MAX_LISTED).map(short).collect();
             // A bare word may be a metric with a typing error, or a parameter without its `params.`.
-            let suggestion = names::nearest(name, env.names())
-                .or_else(|| names::nearest(&full, env.names()))
-                .map(short);
-            EvalErrorKind::Missing {
-                name: names::spell(name),
-                known,
-                suggestion,
-            }
+            let suggestion =
+                names::nearest(name, env.names()).or_else(|| names::nearest(&full, env.names())).map(short);
+            EvalErrorKind::Missing { name: names::spell(name), known, suggestion }
         }
     };
     Err(kind.at(node.span))
@@ -255,19 +218,12 @@ fn name_value(node: &Node, name: &str, env: &dyn Env) -> Result<Value, EvalError
 /// The operators of comparison, on values.
 fn compare(operator: Comparison, left: &Value, right: &Value) -> Result<Value, EvalErrorKind> {
     let order = || {
-        let unordered = || EvalErrorKind::Unordered {
-            left: left.type_of(),
-            right: right.type_of(),
-        };
+        let unordered = || EvalErrorKind::Unordered { left: left.type_of(), right: right.type_of() };
         left.order(right).ok_or_else(unordered)
     };
     let within = || match right {
         Value::List(elements) => Ok(elements.iter().any(|element| element.equals(left))),
-        other => Err(EvalErrorKind::Type {
-            operation: "in",
-            wanted: "a list",
-            found: other.type_of(),
-        }),
+        other => Err(EvalErrorKind::Type { operation: "in", wanted: "a list", found: other.type_of() }),
     };
     Ok(Value::Bool(match operator {
         Comparison::Equal => left.equals(right),

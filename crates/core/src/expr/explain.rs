@@ -18,15 +18,10 @@ const MAX_NOTES: usize = 8;
 pub(super) fn explain(node: &Node, env: &dyn Env) -> String {
     let result = eval_bool(node, env);
     match (&node.kind, result) {
-        (Kind::Logic(Logic::And, operands), result) if result != Ok(true) => join(
-            operands
-                .iter()
-                .filter(|operand| eval_bool(operand, env) != Ok(true)),
-            env,
-        ),
-        (Kind::Logic(Logic::Or, operands), result) if result != Ok(true) => {
-            join(operands.iter(), env)
+        (Kind::Logic(Logic::And, operands), result) if result != Ok(true) => {
+            join(operands.iter().filter(|operand| eval_bool(operand, env) != Ok(true)), env)
         }
+        (Kind::Logic(Logic::Or, operands), result) if result != Ok(true) => join(operands.iter(), env),
         (Kind::Compare(operator, left, right), Ok(result)) => {
             let sides = eval(left, env).and_then(|left| Ok((left, eval(right, env)?)));
             // Both sides had a value a moment ago; an environment that changes its mind is quoted as it is now.
@@ -34,16 +29,8 @@ pub(super) fn explain(node: &Node, env: &dyn Env) -> String {
                 |error| format!("{node}: {error}"),
                 |(left_value, right_value)| {
                     let (left_value, right_value) = (show(&left_value), show(&right_value));
-                    let notes = notes(
-                        [&**left, &**right]
-                            .into_iter()
-                            .filter(|side| !is_plain(side)),
-                        env,
-                    );
-                    format!(
-                        "{node}: {left_value} {} {right_value} is {result}{notes}",
-                        operator.as_str()
-                    )
+                    let notes = notes([&**left, &**right].into_iter().filter(|side| !is_plain(side)), env);
+                    format!("{node}: {left_value} {} {right_value} is {result}{notes}", operator.as_str())
                 },
             )
         }
@@ -54,11 +41,7 @@ pub(super) fn explain(node: &Node, env: &dyn Env) -> String {
 
 fn join<'a>(operands: impl Iterator<Item = &'a Node>, env: &dyn Env) -> String {
     let mut operands = operands.peekable();
-    let mut parts: Vec<_> = operands
-        .by_ref()
-        .take(MAX_PARTS)
-        .map(|operand| explain(operand, env))
-        .collect();
+    let mut parts: Vec<_> = operands.by_ref().take(MAX_PARTS).map(|operand| explain(operand, env)).collect();
     if operands.peek().is_some() {
         parts.push("…".to_owned());
     }
@@ -83,11 +66,7 @@ fn notes<'a>(nodes: impl Iterator<Item = &'a Node>, env: &dyn Env) -> String {
             }
         });
     }
-    if notes.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", notes.join(", "))
-    }
+    if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) }
 }
 
 fn note(node: &Node, env: &dyn Env) -> Option<String> {
@@ -101,31 +80,15 @@ fn note(node: &Node, env: &dyn Env) -> Option<String> {
 }
 
 /// Which slice is the lowest or highest, or how many there are.
-fn slice_note(
-    node: &Node,
-    function: Function,
-    arguments: &[Node],
-    env: &dyn Env,
-) -> Result<Option<String>, EvalError> {
+fn slice_note(node: &Node, function: Function, arguments: &[Node], env: &dyn Env) -> Result<Option<String>, EvalError> {
     let counted = counted_slices(node, function, arguments, env)?;
     let by_value = |slice: &&&super::Slice| slice.value;
     let found = match function {
-        Function::SliceMin => counted
-            .iter()
-            .min_by(|a, b| by_value(a).total_cmp(&by_value(b))),
-        Function::SliceMax => counted
-            .iter()
-            .max_by(|a, b| by_value(a).total_cmp(&by_value(b))),
+        Function::SliceMin => counted.iter().min_by(|a, b| by_value(a).total_cmp(&by_value(b))),
+        Function::SliceMax => counted.iter().max_by(|a, b| by_value(a).total_cmp(&by_value(b))),
         _ => return Ok(Some(format!("{node} is over {} slices", counted.len()))),
     };
-    Ok(found.map(|slice| {
-        format!(
-            "{node} = {:?} at {}, {} rows",
-            slice.value,
-            cut(&slice.label),
-            slice.rows
-        )
-    }))
+    Ok(found.map(|slice| format!("{node} = {:?} at {}, {} rows", slice.value, cut(&slice.label), slice.rows)))
 }
 
 fn show(value: &Value) -> String {

@@ -24,10 +24,8 @@ pub(super) enum TokenKind<'a> {
 }
 
 /// Longer ones first, so that `<=` is not read as `<`.
-const SYMBOLS: [&str; 20] = [
-    "==", "!=", "<=", ">=", "&&", "||", "<", ">", "!", "+", "-", "*", "/", "%", "(", ")", "[", "]",
-    ",", ".",
-];
+const SYMBOLS: [&str; 20] =
+    ["==", "!=", "<=", ">=", "&&", "||", "<", ">", "!", "+", "-", "*", "/", "%", "(", ")", "[", "]", ",", "."];
 
 /// What people write from other languages, and what it is called here.
 const FOREIGN: [(&str, &str); 9] = [
@@ -58,9 +56,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, ExprError> {
 
 /// Whether `text` can stand in a name without quotes.
 pub(super) fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && !text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(is_word_byte)
+    !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(is_word_byte)
 }
 
 fn is_word_byte(byte: u8) -> bool {
@@ -104,39 +100,22 @@ impl<'a> Lexer<'a> {
             }
             Some(mark @ ('\'' | '"')) => self.string(mark)?,
             Some(c) => {
-                if let Some((foreign, help)) = FOREIGN
-                    .iter()
-                    .find(|(foreign, _)| is_foreign(rest, foreign))
-                {
-                    return Err(self.error(
-                        start,
-                        start + foreign.len(),
-                        format!("`{foreign}` is no operator"),
-                        help,
-                    ));
+                if let Some((foreign, help)) = FOREIGN.iter().find(|(foreign, _)| is_foreign(rest, foreign)) {
+                    return Err(self.error(start, start + foreign.len(), format!("`{foreign}` is no operator"), help));
                 }
                 let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) else {
                     let message = format!("unexpected character {c:?}");
-                    return Err(ExprError::new(
-                        Span::new(start, start + c.len_utf8()),
-                        message,
-                    ));
+                    return Err(ExprError::new(Span::new(start, start + c.len_utf8()), message));
                 };
                 self.at += symbol.len();
                 TokenKind::Symbol(symbol)
             }
         };
-        Ok(Token {
-            kind,
-            span: Span::new(start, self.at),
-        })
+        Ok(Token { kind, span: Span::new(start, self.at) })
     }
 
     fn skip(&mut self, wanted: impl Fn(u8) -> bool) {
-        self.at += self.text.as_bytes()[self.at..]
-            .iter()
-            .take_while(|byte| wanted(**byte))
-            .count();
+        self.at += self.text.as_bytes()[self.at..].iter().take_while(|byte| wanted(**byte)).count();
     }
 
     fn peek(&self) -> Option<u8> {
@@ -160,14 +139,9 @@ impl<'a> Lexer<'a> {
         }
         self.skip(|byte| is_word_byte(byte) || byte == b'.');
         let text = &self.text[start..self.at];
-        let fail = |message: &str, help| {
-            Err(self.error(start, self.at, format!("{message} `{text}`"), help))
-        };
+        let fail = |message: &str, help| Err(self.error(start, self.at, format!("{message} `{text}`"), help));
         if whole.len() > 1 && whole.starts_with('0') {
-            return fail(
-                "leading zero in",
-                "a number is decimal; text is written in quotes",
-            );
+            return fail("leading zero in", "a number is decimal; text is written in quotes");
         }
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().map_or_else(
@@ -175,26 +149,18 @@ impl<'a> Lexer<'a> {
                 |int| Ok(TokenKind::Int(int)),
             );
         }
-        let well_formed = !text.ends_with('.')
-            && !text.contains("._")
-            && !text.contains(".e")
-            && !text.contains(".E");
+        let well_formed = !text.ends_with('.') && !text.contains("._") && !text.contains(".e") && !text.contains(".E");
         match text.parse::<f64>() {
             Ok(float) if well_formed && float.is_finite() => Ok(TokenKind::Float(float)),
             Ok(_) if well_formed => fail("too large a number:", "the largest is about 1.8e308"),
-            _ => fail(
-                "cannot read the number",
-                "numbers are written `12`, `0.5` or `1e-3`; text is written in quotes",
-            ),
+            _ => fail("cannot read the number", "numbers are written `12`, `0.5` or `1e-3`; text is written in quotes"),
         }
     }
 
     fn string(&mut self, mark: char) -> Result<TokenKind<'a>, ExprError> {
         let start = self.at;
         let mut out = String::new();
-        let mut chars = self.text[start + 1..]
-            .char_indices()
-            .map(|(at, c)| (start + 1 + at, c));
+        let mut chars = self.text[start + 1..].char_indices().map(|(at, c)| (start + 1 + at, c));
         while let Some((at, c)) = chars.next() {
             match c {
                 _ if c == mark => {
@@ -211,22 +177,12 @@ impl<'a> Lexer<'a> {
                 },
                 c if c.is_control() => {
                     let message = format!("control character {c:?} in text");
-                    return Err(self.error(
-                        at,
-                        at + c.len_utf8(),
-                        message,
-                        r"write it as \n, \t, \r or \u{…}",
-                    ));
+                    return Err(self.error(at, at + c.len_utf8(), message, r"write it as \n, \t, \r or \u{…}"));
                 }
                 c => out.push(c),
             }
         }
-        Err(self.error(
-            start,
-            self.text.len(),
-            "text without an end".to_owned(),
-            &format!("close it with {mark}"),
-        ))
+        Err(self.error(start, self.text.len(), "text without an end".to_owned(), &format!("close it with {mark}")))
     }
 
     fn error(&self, start: usize, end: usize, message: String, help: &str) -> ExprError {
@@ -249,18 +205,10 @@ fn escape(chars: &mut impl Iterator<Item = (usize, char)>) -> Option<char> {
         'r' => Some('\r'),
         'u' => {
             chars.next().filter(|(_, c)| *c == '{')?;
-            let digits: String = chars
-                .take(7)
-                .map(|(_, c)| c)
-                .take_while(|c| *c != '}')
-                .collect();
+            let digits: String = chars.take(7).map(|(_, c)| c).take_while(|c| *c != '}').collect();
             // Six digits at most, so that the closing brace was among the seven characters.
-            let plain = (1..=6).contains(&digits.len())
-                && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            u32::from_str_radix(&digits, 16)
-                .ok()
-                .filter(|_| plain)
-                .and_then(char::from_u32)
+            let plain = (1..=6).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u32::from_str_radix(&digits, 16).ok().filter(|_| plain).and_then(char::from_u32)
         }
         _ => None,
     }

@@ -74,11 +74,7 @@ pub struct ExprError {
 
 impl ExprError {
     fn new(span: Span, message: impl Into<String>) -> Self {
-        Self {
-            at: span.into(),
-            message: message.into(),
-            help: None,
-        }
+        Self { at: span.into(), message: message.into(), help: None }
     }
 
     fn help(mut self, help: impl Into<String>) -> Self {
@@ -93,21 +89,16 @@ impl Expr {
     /// # Errors
     /// The first thing that does not fit the grammar, with its place in `text`.
     pub fn parse(text: &str) -> Result<Self, ExprError> {
-        let too_long =
-            |end| ExprError::new(Span::new(0, end), format!("longer than {MAX_LEN} bytes"));
+        let too_long = |end| ExprError::new(Span::new(0, end), format!("longer than {MAX_LEN} bytes"));
         if text.len() > MAX_LEN {
             return Err(too_long(text.len()));
         }
         let root = parse::parse(text)?;
         let normal = root.to_string();
         if normal.len() > MAX_LEN {
-            return Err(too_long(text.len())
-                .help(format!("its normal spelling has {} bytes", normal.len())));
+            return Err(too_long(text.len()).help(format!("its normal spelling has {} bytes", normal.len())));
         }
-        Ok(Self {
-            root: Arc::new(root),
-            text: normal.into(),
-        })
+        Ok(Self { root: Arc::new(root), text: normal.into() })
     }
 
     /// Checks names and types, and gives the type of the result.

@@ -48,9 +48,7 @@ pub(super) fn nearest(name: &str, candidates: impl Iterator<Item = String>) -> O
 /// How far apart two names are; `None` where one does not suggest the other.
 fn distance(name: &str, candidate: &str) -> Option<usize> {
     let after_root = candidate.split_once('.').map_or("", |(_, rest)| rest);
-    let cut_at_hyphen = candidate
-        .strip_prefix(name)
-        .is_some_and(|rest| rest.starts_with('-'));
+    let cut_at_hyphen = candidate.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
     if name.eq_ignore_ascii_case(candidate) || name == after_root || cut_at_hyphen {
         return Some(0);
     }
@@ -69,12 +67,7 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_the_one_meant() {
-        let known = [
-            "params.mode",
-            "params.min-f1",
-            "steps.split.metrics.rows",
-            "metrics.top_1",
-        ];
+        let known = ["params.mode", "params.min-f1", "steps.split.metrics.rows", "metrics.top_1"];
         let nearest = |name: &str| nearest(name, known.iter().map(ToString::to_string));
         for (name, expected) in [
             ("mode", Some("params.mode")),

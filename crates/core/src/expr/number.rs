@@ -8,11 +8,7 @@ use super::value::{TWO_POW_63, Value};
 const MAX_DIGITS: usize = 15;
 
 /// One step of a chain of arithmetic.
-pub(super) fn arithmetic(
-    operator: Arithmetic,
-    left: &Value,
-    right: &Value,
-) -> Result<Value, EvalErrorKind> {
+pub(super) fn arithmetic(operator: Arithmetic, left: &Value, right: &Value) -> Result<Value, EvalErrorKind> {
     if let (Value::Int(left), Value::Int(right)) = (left, right) {
         let exact = match operator {
             Arithmetic::Add => left.checked_add(*right),
@@ -23,15 +19,9 @@ pub(super) fn arithmetic(
             Arithmetic::Remainder => Some(follow_divisor(left.wrapping_rem(*right), *right)),
             Arithmetic::Divide => return float_arithmetic(operator, *left as f64, *right as f64),
         };
-        return exact
-            .map(Value::Int)
-            .ok_or(EvalErrorKind::OutOfRange(operator.as_str()));
+        return exact.map(Value::Int).ok_or(EvalErrorKind::OutOfRange(operator.as_str()));
     }
-    float_arithmetic(
-        operator,
-        to_float(operator.as_str(), left)?,
-        to_float(operator.as_str(), right)?,
-    )
+    float_arithmetic(operator, to_float(operator.as_str(), left)?, to_float(operator.as_str(), right)?)
 }
 
 fn float_arithmetic(operator: Arithmetic, left: f64, right: f64) -> Result<Value, EvalErrorKind> {
@@ -45,11 +35,7 @@ fn float_arithmetic(operator: Arithmetic, left: f64, right: f64) -> Result<Value
         Arithmetic::Divide => left / right,
         Arithmetic::Remainder => {
             let rest = left % right;
-            if rest != 0.0 && (rest < 0.0) != (right < 0.0) {
-                rest + right
-            } else {
-                rest
-            }
+            if rest != 0.0 && (rest < 0.0) != (right < 0.0) { rest + right } else { rest }
         }
     };
     finite(operator.as_str(), result)
@@ -57,19 +43,11 @@ fn float_arithmetic(operator: Arithmetic, left: f64, right: f64) -> Result<Value
 
 /// A remainder has the sign of the divisor: `-1 % 7` is 6. `rest` is smaller than the divisor, so this cannot overflow.
 fn follow_divisor(rest: i64, divisor: i64) -> i64 {
-    if rest != 0 && (rest < 0) != (divisor < 0) {
-        rest + divisor
-    } else {
-        rest
-    }
+    if rest != 0 && (rest < 0) != (divisor < 0) { rest + divisor } else { rest }
 }
 
 pub(super) fn finite(operation: &'static str, float: f64) -> Result<Value, EvalErrorKind> {
-    if float.is_finite() {
-        Ok(Value::Float(float))
-    } else {
-        Err(EvalErrorKind::OutOfRange(operation))
-    }
+    if float.is_finite() { Ok(Value::Float(float)) } else { Err(EvalErrorKind::OutOfRange(operation)) }
 }
 
 fn to_float(operation: &'static str, value: &Value) -> Result<f64, EvalErrorKind> {
@@ -81,19 +59,12 @@ fn to_float(operation: &'static str, value: &Value) -> Result<f64, EvalErrorKind
 }
 
 pub(super) fn not_a_number(operation: &'static str, value: &Value) -> EvalErrorKind {
-    EvalErrorKind::Type {
-        operation,
-        wanted: "a number",
-        found: value.type_of(),
-    }
+    EvalErrorKind::Type { operation, wanted: "a number", found: value.type_of() }
 }
 
 pub(super) fn negate(value: &Value) -> Result<Value, EvalErrorKind> {
     match value {
-        Value::Int(int) => int
-            .checked_neg()
-            .map(Value::Int)
-            .ok_or(EvalErrorKind::OutOfRange("-")),
+        Value::Int(int) => int.checked_neg().map(Value::Int).ok_or(EvalErrorKind::OutOfRange("-")),
         Value::Float(float) => Ok(Value::Float(-float)),
         other => Err(not_a_number("-", other)),
     }
@@ -101,10 +72,7 @@ pub(super) fn negate(value: &Value) -> Result<Value, EvalErrorKind> {
 
 pub(super) fn abs(value: &Value) -> Result<Value, EvalErrorKind> {
     match value {
-        Value::Int(int) => int
-            .checked_abs()
-            .map(Value::Int)
-            .ok_or(EvalErrorKind::OutOfRange("abs")),
+        Value::Int(int) => int.checked_abs().map(Value::Int).ok_or(EvalErrorKind::OutOfRange("abs")),
         Value::Float(float) => Ok(Value::Float(float.abs())),
         other => Err(not_a_number("abs", other)),
     }
@@ -122,11 +90,7 @@ pub(super) fn to_whole(
             let whole = direction(*float);
             // Exact: a whole float in the range of i64.
             let fits = (-TWO_POW_63..TWO_POW_63).contains(&whole);
-            if fits {
-                Ok(Value::Int(whole as i64))
-            } else {
-                Err(EvalErrorKind::OutOfRange(operation))
-            }
+            if fits { Ok(Value::Int(whole as i64)) } else { Err(EvalErrorKind::OutOfRange(operation)) }
         }
         other => Err(not_a_number(operation, other)),
     }
@@ -135,9 +99,7 @@ pub(super) fn to_whole(
 /// The float nearest to the value's decimal form of so many digits; halves go to the even digit.
 pub(super) fn round_to(value: &Value, digits: &Value) -> Result<Value, EvalErrorKind> {
     let digits = match digits {
-        Value::Int(int) => usize::try_from(*int)
-            .ok()
-            .filter(|digits| *digits <= MAX_DIGITS),
+        Value::Int(int) => usize::try_from(*int).ok().filter(|digits| *digits <= MAX_DIGITS),
         Value::Float(_) => None,
         other => return Err(not_a_number("round", other)),
     }

@@ -9,16 +9,9 @@ use super::{ExprError, MAX_DEPTH};
 
 /// The tree of a whole text.
 pub(super) fn parse(text: &str) -> Result<Node, ExprError> {
-    let mut parser = Parser {
-        tokens: tokens(text)?,
-        at: 0,
-        depth: 0,
-    };
+    let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
     if parser.peek().kind == TokenKind::End {
-        return Err(ExprError::new(
-            parser.peek().span,
-            "an expression is missing",
-        ));
+        return Err(ExprError::new(parser.peek().span, "an expression is missing"));
     }
     let node = parser.expression(Level::Or)?;
     match parser.peek().kind {
@@ -66,9 +59,7 @@ impl<'a> Parser<'a> {
             }
             if level == Level::Compare && chain == Some(level) {
                 let help = "join two comparisons with `and`: `0 < a and a < 1`";
-                return Err(
-                    ExprError::new(self.peek().span, "comparisons cannot be chained").help(help),
-                );
+                return Err(ExprError::new(self.peek().span, "comparisons cannot be chained").help(help));
             }
             self.at += len;
             let right = self.expression(level.tighter())?;
@@ -106,35 +97,23 @@ impl<'a> Parser<'a> {
     fn operand(&mut self, least: Level) -> Parsed {
         let start = self.peek().span;
         if least <= Level::Not && self.eat_word("not") {
-            return Ok(not(
-                start,
-                self.nested(start, |parser| parser.expression(Level::Not))?,
-            ));
+            return Ok(not(start, self.nested(start, |parser| parser.expression(Level::Not))?));
         }
         if self.eat("!") {
-            return Ok(not(
-                start,
-                self.nested(start, |parser| parser.operand(Level::Unary))?,
-            ));
+            return Ok(not(start, self.nested(start, |parser| parser.operand(Level::Unary))?));
         }
         if self.eat("-") {
             return match self.peek().kind {
                 // The smallest whole number cannot be read without its sign.
                 TokenKind::Int(magnitude) => self.negative(start, magnitude),
-                _ => Ok(negate(
-                    start,
-                    self.nested(start, |parser| parser.operand(Level::Unary))?,
-                )),
+                _ => Ok(negate(start, self.nested(start, |parser| parser.operand(Level::Unary))?)),
             };
         }
         match self.peek().kind {
             TokenKind::Symbol("(") => self.parentheses(start),
             TokenKind::Symbol("[") => {
                 let (elements, span) = self.nested(start, |parser| parser.list("[", "]"))?;
-                Ok(Node {
-                    kind: Kind::List(elements),
-                    span,
-                })
+                Ok(Node { kind: Kind::List(elements), span })
             }
             TokenKind::Word(word) if !KEYWORDS.contains(&word) => self.name_or_call(word),
             _ => self.literal(),
@@ -150,53 +129,35 @@ impl<'a> Parser<'a> {
 
     fn negative(&mut self, start: Span, magnitude: u64) -> Parsed {
         let span = start.to(self.peek().span);
-        let int = 0_i64
-            .checked_sub_unsigned(magnitude)
-            .ok_or_else(|| too_large(span))?;
+        let int = 0_i64.checked_sub_unsigned(magnitude).ok_or_else(|| too_large(span))?;
         self.at += 1;
-        Ok(Node {
-            kind: Kind::Literal(Value::Int(int)),
-            span,
-        })
+        Ok(Node { kind: Kind::Literal(Value::Int(int)), span })
     }
 
     fn literal(&mut self) -> Parsed {
         let Token { kind, span } = self.peek();
         let span = *span;
         let value = match kind {
-            TokenKind::Int(magnitude) => {
-                Value::Int(i64::try_from(*magnitude).map_err(|_| too_large(span))?)
-            }
+            TokenKind::Int(magnitude) => Value::Int(i64::try_from(*magnitude).map_err(|_| too_large(span))?),
             TokenKind::Float(float) => Value::Float(*float),
             TokenKind::Text(text) => text.as_str().into(),
             TokenKind::Word(word @ ("true" | "false")) => Value::Bool(*word == "true"),
             TokenKind::Word("not") => {
-                return Err(self
-                    .unexpected("a value")
-                    .help("put `not …` in parentheses"));
+                return Err(self.unexpected("a value").help("put `not …` in parentheses"));
             }
             TokenKind::Symbol(".") => {
-                return Err(self
-                    .unexpected("a value")
-                    .help("a number starts with a digit: `0.5`"));
+                return Err(self.unexpected("a value").help("a number starts with a digit: `0.5`"));
             }
             TokenKind::Word(_) | TokenKind::Symbol(_) | TokenKind::End => {
                 return Err(self.unexpected("a value"));
             }
         };
         self.at += 1;
-        Ok(Node {
-            kind: Kind::Literal(value),
-            span,
-        })
+        Ok(Node { kind: Kind::Literal(value), span })
     }
 
     /// Elements between `open` and `close`, separated by commas; one may stand after the last.
-    fn list(
-        &mut self,
-        open: &'static str,
-        close: &'static str,
-    ) -> Result<(Vec<Node>, Span), ExprError> {
+    fn list(&mut self, open: &'static str, close: &'static str) -> Result<(Vec<Node>, Span), ExprError> {
         let start = self.expect(open)?;
         let mut elements = Vec::new();
         while self.peek().kind != TokenKind::Symbol(close) {
@@ -219,10 +180,7 @@ impl<'a> Parser<'a> {
         loop {
             if self.eat(".") {
                 let TokenKind::Word(segment) = self.peek().kind else {
-                    let help = format!(
-                        "a part that is no plain word is quoted: `{}['…']`",
-                        names::spell(&name)
-                    );
+                    let help = format!("a part that is no plain word is quoted: `{}['…']`", names::spell(&name));
                     return Err(self.unexpected("a name after the dot").help(help));
                 };
                 name.extend([".", segment]);
@@ -237,10 +195,7 @@ impl<'a> Parser<'a> {
                 name.extend([".", &segment]);
                 span = span.to(self.expect("]")?);
             } else {
-                return Ok(Node {
-                    kind: Kind::Name(name),
-                    span,
-                });
+                return Ok(Node { kind: Kind::Name(name), span });
             }
         }
     }
@@ -257,23 +212,13 @@ impl<'a> Parser<'a> {
         let (arguments, end) = self.nested(start, |parser| parser.list("(", ")"))?;
         let span = start.to(end);
         check_arguments(signature, &arguments, span)?;
-        Ok(Node {
-            kind: Kind::Call(signature.function, arguments),
-            span,
-        })
+        Ok(Node { kind: Kind::Call(signature.function, arguments), span })
     }
 
     /// Everything that can nest goes through here, which bounds the depth of the recursion and of the tree.
-    fn nested<T>(
-        &mut self,
-        at: Span,
-        parse: impl FnOnce(&mut Self) -> Result<T, ExprError>,
-    ) -> Result<T, ExprError> {
+    fn nested<T>(&mut self, at: Span, parse: impl FnOnce(&mut Self) -> Result<T, ExprError>) -> Result<T, ExprError> {
         if self.depth == MAX_DEPTH {
-            return Err(ExprError::new(
-                at,
-                format!("nested deeper than {MAX_DEPTH} levels"),
-            ));
+            return Err(ExprError::new(at, format!("nested deeper than {MAX_DEPTH} levels")));
         }
         self.depth += 1;
         let parsed = parse(self);
@@ -300,11 +245,7 @@ impl<'a> Parser<'a> {
 
     fn expect(&mut self, symbol: &'static str) -> Result<Span, ExprError> {
         let span = self.peek().span;
-        if self.eat(symbol) {
-            Ok(span)
-        } else {
-            Err(self.unexpected(&format!("`{symbol}`")))
-        }
+        if self.eat(symbol) { Ok(span) } else { Err(self.unexpected(&format!("`{symbol}`"))) }
     }
 
     fn unexpected(&self, wanted: &str) -> ExprError {
@@ -315,23 +256,16 @@ impl<'a> Parser<'a> {
             TokenKind::Symbol(symbol) => format!("`{symbol}`"),
             TokenKind::End => "the end".to_owned(),
         };
-        ExprError::new(
-            self.peek().span,
-            format!("expected {wanted}, found {found}"),
-        )
+        ExprError::new(self.peek().span, format!("expected {wanted}, found {found}"))
     }
 }
 
 fn too_large(span: Span) -> ExprError {
-    ExprError::new(span, "too large a whole number")
-        .help("a float is written with a dot or an exponent: `1.0e20`")
+    ExprError::new(span, "too large a whole number").help("a float is written with a dot or an exponent: `1.0e20`")
 }
 
 fn not(start: Span, operand: Node) -> Node {
-    Node {
-        span: start.to(operand.span),
-        kind: Kind::Not(Box::new(operand)),
-    }
+    Node { span: start.to(operand.span), kind: Kind::Not(Box::new(operand)) }
 }
 
 /// A negative number is a literal, however it came about, so that its normal spelling reads back as the same tree.
@@ -358,18 +292,11 @@ fn join(left: Node, operator: Operator, right: Node, grow: bool) -> Node {
             Kind::Arithmetic(first, rest)
         }
         (kind, operator) => {
-            let left = Node {
-                kind,
-                span: left.span,
-            };
+            let left = Node { kind, span: left.span };
             match operator {
                 Operator::Logic(operator) => Kind::Logic(operator, vec![left, right]),
-                Operator::Comparison(operator) => {
-                    Kind::Compare(operator, Box::new(left), Box::new(right))
-                }
-                Operator::Arithmetic(operator) => {
-                    Kind::Arithmetic(Box::new(left), vec![(operator, right)])
-                }
+                Operator::Comparison(operator) => Kind::Compare(operator, Box::new(left), Box::new(right)),
+                Operator::Arithmetic(operator) => Kind::Arithmetic(Box::new(left), vec![(operator, right)]),
             }
         }
     };
@@ -380,11 +307,7 @@ fn check_arguments(signature: &Signature, arguments: &[Node], span: Span) -> Res
     let (fewest, most) = signature.arity;
     let usage = || format!("it is written `{}`", signature.usage);
     if !(fewest..=most).contains(&arguments.len()) {
-        let message = format!(
-            "`{}` does not take {} arguments",
-            signature.name,
-            arguments.len()
-        );
+        let message = format!("`{}` does not take {} arguments", signature.name, arguments.len());
         return Err(ExprError::new(span, message).help(usage()));
     }
     match arguments.first() {

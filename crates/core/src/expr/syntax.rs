@@ -24,10 +24,7 @@ impl Span {
 
     /// From the start of this one to the end of `last`.
     pub(super) fn to(self, last: Self) -> Self {
-        Self {
-            start: self.start,
-            end: last.end,
-        }
+        Self { start: self.start, end: last.end }
     }
 }
 
@@ -200,9 +197,7 @@ impl Node {
             Kind::Logic(operator, _) => operator.level(),
             Kind::Not(_) => Level::Not,
             Kind::Compare(..) => Level::Compare,
-            Kind::Arithmetic(_, rest) => rest
-                .first()
-                .map_or(Level::Sum, |(operator, _)| operator.level()),
+            Kind::Arithmetic(_, rest) => rest.first().map_or(Level::Sum, |(operator, _)| operator.level()),
             Kind::Negate(_) => Level::Unary,
             Kind::Literal(_) | Kind::Name(_) | Kind::List(_) | Kind::Call(..) => Level::Primary,
         }

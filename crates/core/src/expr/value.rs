@@ -77,9 +77,7 @@ impl Value {
     pub fn equals(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Bool(a), Self::Bool(b)) => a == b,
-            (Self::List(a), Self::List(b)) => {
-                a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.equals(b))
-            }
+            (Self::List(a), Self::List(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.equals(b)),
             _ => self.order(other) == Some(Ordering::Equal),
         }
     }
@@ -206,27 +204,14 @@ mod tests {
             (i64::MIN, -1e300, Greater),
             (i64::MAX, 1e300, Less),
         ] {
-            assert_eq!(
-                Value::Int(int).order(&Value::Float(float)),
-                Some(order),
-                "{int} {float}"
-            );
-            assert_eq!(
-                Value::Float(float).order(&Value::Int(int)),
-                Some(order.reverse()),
-                "{float} {int}"
-            );
+            assert_eq!(Value::Int(int).order(&Value::Float(float)), Some(order), "{int} {float}");
+            assert_eq!(Value::Float(float).order(&Value::Int(int)), Some(order.reverse()), "{float} {int}");
         }
     }
 
     #[test]
     fn values_of_different_types_are_unequal_and_without_order() {
-        let values: [Value; 4] = [
-            1.into(),
-            "1".into(),
-            true.into(),
-            [Value::Int(1)].into_iter().collect(),
-        ];
+        let values: [Value; 4] = [1.into(), "1".into(), true.into(), [Value::Int(1)].into_iter().collect()];
         for (i, a) in values.iter().enumerate() {
             for (j, b) in values.iter().enumerate() {
                 assert_eq!(a.equals(b), i == j, "{a} {b}");

@@ -297,11 +297,8 @@ impl Machine {
     /// A machine for a run that has not begun, or goes on from what [`Prior`] says.
     #[must_use]
     pub fn new(layout: Layout, limits: Limits, policy: Policy) -> Self {
-        let mut nodes: Vec<NodeNow> = layout
-            .nodes
-            .iter()
-            .map(|node| NodeNow { needs_left: distinct(node), ..NodeNow::default() })
-            .collect();
+        let mut nodes: Vec<NodeNow> =
+            layout.nodes.iter().map(|node| NodeNow { needs_left: distinct(node), ..NodeNow::default() }).collect();
         let tasks: Vec<TaskNow> = layout.tasks.iter().map(TaskNow::new).collect();
         for (index, task) in tasks.iter().enumerate() {
             nodes[task.node].tasks.push(index);

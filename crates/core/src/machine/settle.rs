@@ -185,7 +185,9 @@ impl Machine {
         self.ended = true;
         let too_few = (0..self.nodes.len()).find(|&node| {
             let layout = &self.layout.nodes[node];
-            layout.min_success.is_some() && !layout.continue_on_error && self.nodes[node].outcome == Some(Outcome::Failed)
+            layout.min_success.is_some()
+                && !layout.continue_on_error
+                && self.nodes[node].outcome == Some(Outcome::Failed)
         });
         let reason = self.failed_hard.take().or_else(|| {
             too_few.map(|node| {

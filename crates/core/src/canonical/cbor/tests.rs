@@ -7,10 +7,7 @@ use super::*;
 
 fn bytes(hex: &str) -> Vec<u8> {
     assert_eq!(hex.len() % 2, 0, "{hex}");
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 fn ints(values: impl IntoIterator<Item = i64>) -> Value {
@@ -52,23 +49,11 @@ fn appendix_a() -> Vec<(Value, &'static str)> {
         (Value::text("\u{10151}"), "64f0908591"),
         (ints([]), "80"),
         (ints(1..=3), "83010203"),
-        (
-            Value::list([Value::Int(1), ints(2..=3), ints(4..=5)]),
-            "8301820203820405",
-        ),
-        (
-            ints(1..=25),
-            "98190102030405060708090a0b0c0d0e0f101112131415161718181819",
-        ),
+        (Value::list([Value::Int(1), ints(2..=3), ints(4..=5)]), "8301820203820405"),
+        (ints(1..=25), "98190102030405060708090a0b0c0d0e0f101112131415161718181819"),
         (Value::map::<&str>([]), "a0"),
-        (
-            Value::map([("a", Value::Int(1)), ("b", ints(2..=3))]),
-            "a26161016162820203",
-        ),
-        (
-            Value::list([Value::text("a"), Value::map([("b", Value::text("c"))])]),
-            "826161a161626163",
-        ),
+        (Value::map([("a", Value::Int(1)), ("b", ints(2..=3))]), "a26161016162820203"),
+        (Value::list([Value::text("a"), Value::map([("b", Value::text("c"))])]), "826161a161626163"),
         (
             Value::map(["a", "b", "c", "d", "e"].map(|key| (key, Value::text(key.to_uppercase())))),
             "a56161614161626142616361436164614461656145",
@@ -109,11 +94,7 @@ fn the_limits_of_integers_and_every_change_of_width() {
 fn floats_keep_their_width_and_keys_sort_by_length_first() {
     assert_eq!(encode(&Value::Float(1.0)), bytes("fb3ff0000000000000"));
     assert_eq!(encode(&Value::Float(-0.0)), bytes("fb8000000000000000"));
-    let value = Value::map([
-        ("aa", Value::Int(1)),
-        ("b", Value::Int(2)),
-        ("", Value::Int(3)),
-    ]);
+    let value = Value::map([("aa", Value::Int(1)), ("b", Value::Int(2)), ("", Value::Int(3))]);
     assert_eq!(encode(&value), bytes("a3600361620262616101"));
 }
 
@@ -151,11 +132,7 @@ fn every_other_spelling_is_refused() {
         ("a2616100616100", 4, Kind::KeyOrder),
         ("a262616100616200", 5, Kind::KeyOrder),
     ] {
-        assert_eq!(
-            decode(&bytes(hex)),
-            Err(DecodeError { offset, kind }),
-            "{hex}"
-        );
+        assert_eq!(decode(&bytes(hex)), Err(DecodeError { offset, kind }), "{hex}");
     }
 }
 
@@ -166,11 +143,7 @@ fn lengths_beyond_the_input_allocate_nothing() {
             let mut input = Vec::new();
             put_head(&mut input, major, claim);
             input.push(0);
-            assert_eq!(
-                decode(&input).map_err(|error| error.kind),
-                Err(DecodeErrorKind::Truncated),
-                "{claim}"
-            );
+            assert_eq!(decode(&input).map_err(|error| error.kind), Err(DecodeErrorKind::Truncated), "{claim}");
         }
     }
 }
@@ -183,10 +156,7 @@ fn nesting_ends_at_the_limit_in_a_small_stack() {
         let deepest = decode(&nested(MAX_DEPTH)).unwrap();
         assert_eq!(encode(&deepest), nested(MAX_DEPTH));
         for depth in [MAX_DEPTH + 1, 1_000_000] {
-            let error = DecodeError {
-                offset: MAX_DEPTH,
-                kind: DecodeErrorKind::TooDeep,
-            };
+            let error = DecodeError { offset: MAX_DEPTH, kind: DecodeErrorKind::TooDeep };
             assert_eq!(decode(&nested(depth)), Err(error), "{depth}");
         }
     };
@@ -200,9 +170,7 @@ pub(in crate::canonical) fn any_value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::Bool),
         any::<i64>().prop_map(Value::Int),
         (-300_i64..300).prop_map(Value::Int),
-        any::<f64>()
-            .prop_filter("finite", |value| value.is_finite())
-            .prop_map(Value::Float),
+        any::<f64>().prop_filter("finite", |value| value.is_finite()).prop_map(Value::Float),
         ".{0,30}".prop_map(Value::Text),
         vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
     ];

@@ -11,12 +11,7 @@ use super::{env, scope};
 const SMALL_STACK: usize = 256 * 1024;
 
 fn in_small_stack(test: impl FnOnce() + Send + 'static) {
-    std::thread::Builder::new()
-        .stack_size(SMALL_STACK)
-        .spawn(test)
-        .unwrap()
-        .join()
-        .unwrap();
+    std::thread::Builder::new().stack_size(SMALL_STACK).spawn(test).unwrap().join().unwrap();
 }
 
 /// All stages after parsing.
@@ -24,10 +19,7 @@ fn exercise(expr: &Expr) {
     let checked = expr.check(&scope());
     let value = expr.eval(&env());
     if let (Ok(found), Ok(value)) = (&checked, &value) {
-        assert!(
-            found.fits(value.type_of()),
-            "{expr}: checked as {found}, evaluated as {value}"
-        );
+        assert!(found.fits(value.type_of()), "{expr}: checked as {found}, evaluated as {value}");
     }
     for error in checked.err().iter().flatten() {
         assert!(!error.message.is_empty());
@@ -76,18 +68,11 @@ fn deeper_nesting_is_refused_and_says_so() {
             let depth = MAX_DEPTH + 1;
             let text = [open.repeat(depth), core.to_owned(), close.repeat(depth)].concat();
             let error = Expr::parse(&text).expect_err(open);
-            assert_eq!(
-                error.message,
-                format!("nested deeper than {MAX_DEPTH} levels"),
-                "{open}"
-            );
+            assert_eq!(error.message, format!("nested deeper than {MAX_DEPTH} levels"), "{open}");
             assert!(text.get(error.at).is_some(), "{open}");
         }
         for bomb in ["(", "[", "!", "-", "abs("] {
-            assert!(
-                Expr::parse(&bomb.repeat(MAX_LEN / bomb.len())).is_err(),
-                "{bomb}"
-            );
+            assert!(Expr::parse(&bomb.repeat(MAX_LEN / bomb.len())).is_err(), "{bomb}");
         }
     });
 }
@@ -100,13 +85,7 @@ fn length_is_refused_before_anything_is_read() {
     assert_eq!(Expr::parse(&longest).unwrap().to_string(), longest);
     // As long as allowed, but not in the normal spelling, which is what is kept.
     let dense = vec!["a"; MAX_LEN / 2].join("+");
-    assert!(
-        Expr::parse(&dense)
-            .unwrap_err()
-            .help
-            .unwrap()
-            .contains("normal spelling")
-    );
+    assert!(Expr::parse(&dense).unwrap_err().help.unwrap().contains("normal spelling"));
 }
 
 #[test]
@@ -197,41 +176,20 @@ fn fragment() -> impl Strategy<Value = String> {
 fn well_formed() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         any::<i64>().prop_map(|int| int.to_string()),
-        any::<f64>()
-            .prop_filter("finite", |float| float.is_finite())
-            .prop_map(|float| format!("{float:?}")),
+        any::<f64>().prop_filter("finite", |float| float.is_finite()).prop_map(|float| format!("{float:?}")),
         "[a-zé'\\\\\n\u{1}]{0,4}".prop_map(|text| lex::quote(&text)),
-        select(vec![
-            "true",
-            "f1",
-            "item",
-            "params.mode",
-            "params.tags",
-            "params['max-age']",
-            "nope.x"
-        ])
-        .prop_map(str::to_owned),
+        select(vec!["true", "f1", "item", "params.mode", "params.tags", "params['max-age']", "nope.x"])
+            .prop_map(str::to_owned),
     ];
     leaf.prop_recursive(6, 40, 3, |inner| {
-        let operators = vec![
-            "and", "or", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "+", "-", "*", "/", "%",
-        ];
+        let operators = vec!["and", "or", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "+", "-", "*", "/", "%"];
         prop_oneof![
             (inner.clone(), select(operators), inner.clone())
                 .prop_map(|(a, operator, b)| format!("({a}) {operator} ({b})")),
-            (select(vec!["not ", "!", "-", "- "]), inner.clone())
-                .prop_map(|(operator, a)| format!("{operator}({a})")),
+            (select(vec!["not ", "!", "-", "- "]), inner.clone()).prop_map(|(operator, a)| format!("{operator}({a})")),
             vec(inner.clone(), 0..3).prop_map(|elements| format!("[{}]", elements.join(", "))),
-            (
-                select(vec!["abs", "min", "len", "upper", "round"]),
-                inner.clone()
-            )
-                .prop_map(|(f, a)| format!("{f}({a})")),
-            (
-                select(vec!["contains", "min", "starts_with", "round"]),
-                inner.clone(),
-                inner
-            )
+            (select(vec!["abs", "min", "len", "upper", "round"]), inner.clone()).prop_map(|(f, a)| format!("{f}({a})")),
+            (select(vec!["contains", "min", "starts_with", "round"]), inner.clone(), inner)
                 .prop_map(|(f, a, b)| format!("{f}({a}, {b})")),
         ]
     })

@@ -31,10 +31,7 @@ fn env() -> Bindings {
     env.bind("params.min_f1", 0.85);
     env.bind("params.max-age", 30);
     env.bind("params.fast", true);
-    env.bind(
-        "params.tags",
-        ["a", "b"].into_iter().map(Value::from).collect::<Value>(),
-    );
+    env.bind("params.tags", ["a", "b"].into_iter().map(Value::from).collect::<Value>());
     env.bind("matrix.lr", 0.1);
     env.bind("item", 7);
     env.bind("steps.split.metrics.rows", 1200);
@@ -42,18 +39,10 @@ fn env() -> Bindings {
     env.bind("metrics.recall", 0.5);
     env.bind("metrics.top-5", 0.97);
     env.bind("champion.f1", 0.82);
-    let slice = |label: &str, value, rows| Slice {
-        label: label.to_owned(),
-        value,
-        rows,
-    };
+    let slice = |label: &str, value, rows| Slice { label: label.to_owned(), value, rows };
     env.bind_slices(
         "metrics.f1",
-        [
-            slice("language=en", 0.9, 800),
-            slice("language=de", 0.7, 300),
-            slice("language=fr", 0.2, 10),
-        ],
+        [slice("language=en", 0.9, 800), slice("language=de", 0.7, 300), slice("language=fr", 0.2, 10)],
     );
     env
 }
@@ -65,16 +54,9 @@ fn parse(text: &str) -> Expr {
 /// The value as text; checked first, so that the two never disagree about what is allowed.
 fn value(text: &str) -> String {
     let expr = parse(text);
-    let found = expr
-        .check(&scope())
-        .unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
-    let value = expr
-        .eval(&env())
-        .unwrap_or_else(|error| panic!("{text}: {error}"));
-    assert!(
-        found.fits(value.type_of()),
-        "{text}: checked as {found}, evaluated as {value}"
-    );
+    let found = expr.check(&scope()).unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
+    let value = expr.eval(&env()).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert!(found.fits(value.type_of()), "{text}: checked as {found}, evaluated as {value}");
     value.to_string()
 }
 #[test]
@@ -117,10 +99,7 @@ fn comparison_and_logic() {
         ("1 == 1.0", true),
         ("9007199254740993 == 9007199254740992.0", false),
         ("9223372036854775807 < 9223372036854775808.0", true),
-        (
-            "1 < 1.5 and 1.5 <= 1.5 and 2 > 1.5 and 2 >= 2 and 1 != 2",
-            true,
-        ),
+        ("1 < 1.5 and 1.5 <= 1.5 and 2 > 1.5 and 2 >= 2 and 1 != 2", true),
         ("'a' < 'b' and 'B' < 'a' and 'ab' > 'a'", true),
         ("'é' == 'e\\u{301}'", false),
         ("true == (not false)", true),
@@ -143,10 +122,7 @@ fn comparison_and_logic() {
         ("item == 'seven'", false),
         ("item != 'seven'", true),
         ("item in [1, 'seven']", false),
-        (
-            "f1 >= 0.8 and metrics.f1 == f1 and metrics['top-5'] > f1",
-            true,
-        ),
+        ("f1 >= 0.8 and metrics.f1 == f1 and metrics['top-5'] > f1", true),
         ("f1 >= champion.f1 - 0.005", false),
         ("steps.split.metrics.rows > 1000", true),
         ("false and champion.nope > 1", false),
@@ -228,17 +204,8 @@ fn the_normal_spelling() {
 #[test]
 fn the_reference_is_right_and_complete() {
     let reference = include_str!("../../../../../docs/expressions.md");
-    let examples = reference
-        .split("## Examples")
-        .nth(1)
-        .unwrap()
-        .split("\n## ")
-        .next()
-        .unwrap();
-    let rows: Vec<_> = examples
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `"))
-        .collect();
+    let examples = reference.split("## Examples").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<_> = examples.lines().filter_map(|line| line.strip_prefix("| `")).collect();
     assert!(rows.len() > 20, "{}", rows.len());
     for row in rows {
         let cells: Vec<_> = row.split("` | ").collect();
@@ -256,26 +223,15 @@ fn the_reference_is_right_and_complete() {
         }
     }
     for entry in function::FUNCTIONS {
-        assert!(
-            reference.contains(&format!("| `{}` |", entry.usage)),
-            "{}",
-            entry.usage
-        );
+        assert!(reference.contains(&format!("| `{}` |", entry.usage)), "{}", entry.usage);
     }
-    assert!(
-        reference.contains(&format!("{MAX_LEN} bytes"))
-            && reference.contains(&format!("{MAX_DEPTH} levels"))
-    );
+    assert!(reference.contains(&format!("{MAX_LEN} bytes")) && reference.contains(&format!("{MAX_DEPTH} levels")));
 }
 
 #[test]
 fn names_are_what_the_fingerprint_needs() {
-    let expr =
-        parse("params.b > 1 and default(params['a-1'], f1) in [f1, slice_min(recall, params.n)]");
-    assert_eq!(
-        expr.names().collect::<Vec<_>>(),
-        ["f1", "params.a-1", "params.b", "params.n", "recall"]
-    );
+    let expr = parse("params.b > 1 and default(params['a-1'], f1) in [f1, slice_min(recall, params.n)]");
+    assert_eq!(expr.names().collect::<Vec<_>>(), ["f1", "params.a-1", "params.b", "params.n", "recall"]);
 }
 
 #[test]
@@ -290,14 +246,8 @@ fn an_expression_is_text_wherever_it_is_stored() {
 #[test]
 fn a_failed_requirement_is_explained() {
     for (text, expected) in [
-        (
-            "f1 >= params.min_f1",
-            "f1 >= params.min_f1: 0.81 >= 0.85 is false",
-        ),
-        (
-            "f1>=champion.f1-0.005",
-            "f1 >= champion.f1 - 0.005: 0.81 >= 0.815 is false (champion.f1 = 0.82)",
-        ),
+        ("f1 >= params.min_f1", "f1 >= params.min_f1: 0.81 >= 0.85 is false"),
+        ("f1>=champion.f1-0.005", "f1 >= champion.f1 - 0.005: 0.81 >= 0.815 is false (champion.f1 = 0.82)"),
         (
             "slice_min(f1, 200) >= 0.75",
             "slice_min(f1, 200) >= 0.75: 0.7 >= 0.75 is false (slice_min(f1, 200) = 0.7 at language=de, 300 rows, f1 = 0.81)",
@@ -306,22 +256,10 @@ fn a_failed_requirement_is_explained() {
             "f1 > 0.5 and recall > 0.6 and f1 >= 0.9",
             "recall > 0.6: 0.5 > 0.6 is false; f1 >= 0.9: 0.81 >= 0.9 is false",
         ),
-        (
-            "f1 > 0.9 or recall > 0.9",
-            "f1 > 0.9: 0.81 > 0.9 is false; recall > 0.9: 0.5 > 0.9 is false",
-        ),
-        (
-            "not params.fast",
-            "not params.fast is false (params.fast = true)",
-        ),
-        (
-            "params.mode in ['a', 'b']",
-            "params.mode in ['a', 'b']: 'full' in ['a', 'b'] is false",
-        ),
-        (
-            "recal > 0.5",
-            "recal > 0.5: recal has no value; did you mean recall?",
-        ),
+        ("f1 > 0.9 or recall > 0.9", "f1 > 0.9: 0.81 > 0.9 is false; recall > 0.9: 0.5 > 0.9 is false"),
+        ("not params.fast", "not params.fast is false (params.fast = true)"),
+        ("params.mode in ['a', 'b']", "params.mode in ['a', 'b']: 'full' in ['a', 'b'] is false"),
+        ("recal > 0.5", "recal > 0.5: recal has no value; did you mean recall?"),
         (
             "f1 > 0.9 and recal > 0.5",
             "f1 > 0.9: 0.81 > 0.9 is false; recal > 0.5: recal has no value; did you mean recall?",
