@@ -177,7 +177,7 @@ fn the_environment_of_the_scikit_learn_example_is_made_once_and_part_of_the_reco
     approximately(project.metric("report", "baseline_accuracy"), 0.5051);
     let report = project.read("pipelines/sklearn/out/report.md");
     assert!(report.contains("model{capacity=10,estimator=logistic}"), "{report}");
-    let lineage = project.json(&["lineage", "sklearn/model.model{capacity=10,estimator=logistic}"]);
+    let lineage = project.json(&["lineage", "sklearn/model{capacity=10,estimator=logistic}"]);
     let training = &find(&lineage["attempts"], "task", "model{capacity=10,estimator=logistic}")["asked"];
     assert!(training["python"].is_object(), "{training:#}");
     assert_nothing_is_left(&project, &["pipelines/sklearn"], 11);

@@ -4,6 +4,7 @@
 
 mod concurrency;
 mod crash;
+mod crash_points;
 mod environment;
 mod examples;
 mod expansion;

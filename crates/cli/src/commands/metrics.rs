@@ -1,5 +1,7 @@
 //! `runstone metrics`: the numbers that steps reported, side by side.
 
+use std::collections::HashMap;
+
 use runstone_core::cell::task_name;
 use runstone_core::record::{RunRecord, TaskRecord};
 use runstone_core::store::{RunFilter, RunRef, Store};
@@ -70,6 +72,9 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         measurements.extend(of_run(&mut *store, run, args)?);
     }
     if args.format.json {
+        if let Some(metric) = &args.sort {
+            sort(&mut measurements, metric, args.ascending);
+        }
         return context.terminal.print_json(&measurements);
     }
     if measurements.is_empty() {
@@ -88,6 +93,18 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         context.terminal.note(note);
     }
     Ok(())
+}
+
+/// Puts all that a task (and slice) reported where its value of this metric belongs; what has no such metric last.
+fn sort(measurements: &mut [Measurement], metric: &str, ascending: bool) {
+    let row = |it: &Measurement| (it.run_number, it.task.clone(), it.slice.clone());
+    let values: HashMap<_, f64> =
+        measurements.iter().filter(|it| it.metric == metric).map(|it| (row(it), it.value)).collect();
+    measurements.sort_by(|a, b| match (values.get(&row(a)), values.get(&row(b))) {
+        (Some(a), Some(b)) if ascending => a.total_cmp(b),
+        (Some(a), Some(b)) => b.total_cmp(a),
+        (a, b) => b.is_some().cmp(&a.is_some()),
+    });
 }
 
 fn chosen_runs(store: &mut dyn Store, args: &Args) -> CommandResult<Vec<RunRecord>> {

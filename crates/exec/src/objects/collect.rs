@@ -3,19 +3,18 @@
 //! Never follows a link out of what it was given, and never keeps an inode that somebody else has a name for.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use runstone_core::hash::ContentHash;
-use rustix::fs::AtFlags;
 
-use super::beneath::{Beneath, FileKind, FileStat, missing_or, open_regular, open_trusted};
+use super::beneath::{Beneath, FileStat, open_regular, open_trusted};
 use super::digest;
 use super::error::ObjectError;
-use super::store::{ObjectStore, Publication};
+use super::store::ObjectStore;
+use super::survey::survey;
 use super::sync::Batch;
-use super::walk::{self, Limits, Listable, hash_listed, hash_unchanged};
+use super::walk::{self, Limits, Listable, hash_listed};
 
 /// What an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,13 +50,10 @@ pub struct Collected {
 }
 
 impl ObjectStore {
-    /// Takes the output at `relative` below `folder` into the store. The caller owns it and nobody else may be
-    /// writing to it: files are moved, not copied, wherever they can be. `folder` itself is trusted, nothing below is.
+    /// Takes the output at `relative` below `folder` into the store, in one go: [`survey`], then [`take`](Self::take).
     ///
     /// # Errors
-    /// [`ObjectError::Missing`], [`ObjectError::WrongType`] (also for a symbolic link in place of the output and
-    /// for FIFOs, sockets and devices), [`ObjectError::EscapingLink`], exceeded limits, content that
-    /// changed meanwhile, and failed system calls. After an error parts of the output may have been moved already.
+    /// As both.
     pub fn collect(
         &self,
         folder: &Path,
@@ -66,78 +62,7 @@ impl ObjectStore {
         limits: Limits,
         batch: &mut Batch,
     ) -> Result<Collected, ObjectError> {
-        let path = folder.join(relative);
-        let name = relative.file_name().ok_or_else(|| ObjectError::Missing { path: path.clone() })?;
-        let root = Beneath::open(folder)?;
-        let parent = root.dir(relative.parent().unwrap_or(Path::new("")))?;
-        let stat = FileStat::at(&parent, name).map_err(|errno| missing_or("stat", &path, errno))?;
-        match (stat.kind(), expect) {
-            (FileKind::Regular, Expect::File | Expect::Any) => {
-                check_size(&path, stat.size, limits)?;
-                let (file, now) = open_regular(&parent, name, &path)?;
-                if !now.same_file_as(&stat) {
-                    return Err(ObjectError::Changed { path });
-                }
-                let name = std::ffi::CString::new(name.as_encoded_bytes()).expect("a path that was opened has no NUL");
-                let hash = self.take(&parent, &name, (&file, now), &path, batch)?;
-                Ok(Collected { hash, kind: ObjectKind::File, size: now.size, files: 1 })
-            }
-            (FileKind::Dir, Expect::Dir | Expect::Any) => {
-                self.collect_dir(&Beneath::of(root.dir(relative)?, path), limits, batch)
-            }
-            (found, expect) => {
-                let expected = match expect {
-                    Expect::File => "a file",
-                    Expect::Dir => "a folder",
-                    Expect::Any => "a file or folder",
-                };
-                Err(ObjectError::WrongType { path, expected, found: found.named() })
-            }
-        }
-    }
-
-    fn collect_dir(&self, dir: &Beneath, limits: Limits, batch: &mut Batch) -> Result<Collected, ObjectError> {
-        let mut listing = walk::list(dir, limits, &|_, _, _| true)?;
-        let shared = Mutex::new(std::mem::take(batch));
-        let taken = listing.for_each_unhashed(dir, &|place, entry| {
-            let path = dir.path().join(place.path).join(entry.os_name());
-            let (file, now) = open_regular(place.fd, &entry.name, &path)?;
-            if !now.same_file_as(&entry.stat) {
-                return Err(ObjectError::Changed { path });
-            }
-            let mut own = Batch::default();
-            let hash = self.take(place.fd, &entry.name, (&file, now), &path, &mut own)?;
-            shared.lock().unwrap_or_else(PoisonError::into_inner).merge(own);
-            entry.what = Listable::File(Some(hash));
-            Ok(())
-        });
-        *batch = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-        taken?;
-        let root = listing.build_trees(&mut |hash, encoded| self.put_node(hash, encoded, batch))?;
-        Ok(Collected { hash: root.hash, kind: ObjectKind::Tree, size: root.size, files: listing.files })
-    }
-
-    /// Hashes the file `name` of `dir`, which is open as `file` in the state `stat`, and moves it into the store.
-    /// A file that has further names, or cannot be moved, is copied and its name removed.
-    fn take(
-        &self,
-        dir: impl AsFd,
-        name: &std::ffi::CStr,
-        (file, stat): (&File, FileStat),
-        path: &Path,
-        batch: &mut Batch,
-    ) -> Result<ContentHash, ObjectError> {
-        if stat.links == 1 {
-            let hash = hash_unchanged(file, stat, path)?;
-            if self.publish((dir.as_fd(), name, file), (hash, stat.size), batch)? == Publication::Done {
-                return Ok(hash);
-            }
-        }
-        let now = FileStat::of(file).map_err(ObjectError::at("stat", path))?;
-        let hash = self.copy_in(file, now, path, batch)?;
-        // The caller's folder is thrown away as a whole; a name that cannot be removed does no harm.
-        let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
-        Ok(hash)
+        self.take(survey(folder, relative, expect, limits)?, batch)
     }
 
     /// Copies a source that belongs to others into the store: one file, at a path the user vouches for.
@@ -251,7 +176,7 @@ pub(super) fn clone_file(source: &File, target: &File) -> bool {
     }
 }
 
-fn check_size(path: &Path, found: u64, limits: Limits) -> Result<(), ObjectError> {
+pub(super) fn check_size(path: &Path, found: u64, limits: Limits) -> Result<(), ObjectError> {
     if found > limits.bytes {
         return Err(ObjectError::TooLarge { path: path.to_owned(), found, limit: limits.bytes });
     }

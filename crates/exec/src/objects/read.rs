@@ -120,6 +120,12 @@ impl ObjectStore {
         Ok(())
     }
 
+    /// Whether the object that is there has the bytes of its name, whatever its stat says.
+    pub(super) fn is_right(&self, hash: ContentHash) -> Result<bool, ObjectError> {
+        let (file, stat) = self.open_object(hash)?;
+        Ok(stat.kind() == FileKind::Regular && self.hashes_to(&file, stat.size, hash)?)
+    }
+
     /// Whether the bytes have this hash, as a file or as a tree node.
     fn hashes_to(&self, file: &File, size: u64, hash: ContentHash) -> Result<bool, ObjectError> {
         let found = match digest::hash_file(file, size) {
