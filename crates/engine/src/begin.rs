@@ -1,26 +1,25 @@
 //! Beginning a run: everything that is fixed before the first step, put on record before anything happens.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use runstone_core::cell::Cell;
 use runstone_core::machine::{Layout, Limits, Machine, Policy};
 use runstone_core::record::{MaterializationRecord, RunId};
-use runstone_core::select::{Chosen, Request};
-use runstone_core::spec::model::InputRef;
-use runstone_core::store::{NewRun, NewTask, Ownership, Store, StoreError, VersionRef};
+use runstone_core::select::Request;
+use runstone_core::store::{NewRun, NewTask, Ownership, Store, StoreError};
 use runstone_exec::local::{ForkServer, LocalExecutor};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::driver::{Control, DriveError, Driver, Event, Known, Parts, Summary, TaskData};
+use crate::driver::{Control, DriveError, Driver, Event, Parts, Summary, TaskData};
 use crate::environment::Asked as Environment;
+use crate::failpoint;
 use crate::hooks;
-use crate::ledger::{Entry, Ledger, Published};
 use crate::owner;
+use crate::pins::{self, Standing};
 use crate::prepare::{PrepareError, Prepared};
 use crate::report::{Counts, Reporter, RunEvent};
 use crate::site::Site;
@@ -79,6 +78,8 @@ pub(crate) struct Kept {
     pub(crate) fail_fast: bool,
     /// Publications of other pipelines, by name and version as written.
     pub(crate) pins: Vec<(String, String, Vec<MaterializationRecord>)>,
+    /// Publications of steps that are not part of the run.
+    pub(crate) standing: Vec<Standing>,
 }
 
 /// Begins a run and drives it to its end. `control` receives the way to end it early.
@@ -98,14 +99,26 @@ pub fn run(
 ) -> Result<Summary, RunError> {
     let prepared = Arc::new(prepared);
     let run = RunId(Uuid::now_v7());
-    let external = pin_external(&prepared, store.as_mut())?;
-    check_external(&prepared, &external)?;
-    let ledger = pinned(&prepared, store.as_mut())?;
+    let external = pins::external(&prepared, store.as_mut())?;
+    let standing = pins::standing(&prepared, store.as_mut())?;
+    let ledger = pins::ledger(&prepared, &standing, store.as_mut())?;
+    if let Some(message) = pins::absent(&prepared, &external, &ledger) {
+        return Err(RunError::Input(message));
+    }
     let (tasks, recorded) = fresh_tasks(&prepared);
     let next_row = u32::try_from(recorded.len()).unwrap_or(u32::MAX);
-    let new = NewRun { tasks: recorded, ..new_run(site, &prepared, run, &external, options, environment.wait()) };
+    let kept = Kept {
+        selection: prepared.request.clone(),
+        overlays: prepared.definition.overlays.clone(),
+        allow_unsupported: prepared.definition.allow_unsupported,
+        fail_fast: options.fail_fast,
+        pins: external.iter().map(|((name, version), found)| (name.clone(), version.clone(), found.clone())).collect(),
+        standing,
+    };
+    let new = NewRun { tasks: recorded, ..new_run(site, &prepared, run, &kept, environment.wait()) };
     let bench = Bench::set_up(site, run, server)?;
     let number = store.create_run(&new)?;
+    failpoint::hit("after_run_created");
     reporter.event(&RunEvent::RunStarted {
         number,
         run,
@@ -130,7 +143,7 @@ pub fn run(
         tasks,
         ledger,
         external,
-        known: Known::default(),
+        expanded: HashSet::new(),
         counts: Counts::default(),
         relock: options.relock,
         executor: Box::new(bench.executor),
@@ -202,17 +215,9 @@ fn new_run(
     site: &Site,
     prepared: &Prepared,
     run: RunId,
-    external: &HashMap<(String, String), Vec<MaterializationRecord>>,
-    options: RunOptions,
+    kept: &Kept,
     environment: runstone_core::record::RunEnvironment,
 ) -> NewRun {
-    let kept = Kept {
-        selection: prepared.request.clone(),
-        overlays: prepared.definition.overlays.clone(),
-        allow_unsupported: prepared.definition.allow_unsupported,
-        fail_fast: options.fail_fast,
-        pins: external.iter().map(|((name, version), found)| (name.clone(), version.clone(), found.clone())).collect(),
-    };
     NewRun {
         id: run,
         pipeline: prepared.pipeline.name.to_string(),
@@ -226,75 +231,4 @@ fn new_run(
         environment,
         tasks: Vec::new(),
     }
-}
-
-/// What the steps of this run read of other pipelines, fixed once.
-pub(crate) fn pin_external(
-    prepared: &Prepared,
-    store: &mut dyn Store,
-) -> Result<HashMap<(String, String), Vec<MaterializationRecord>>, StoreError> {
-    let mut external = HashMap::new();
-    for (index, step) in prepared.pipeline.steps.values().enumerate() {
-        if !prepared.selection.nodes[index].runs() {
-            continue;
-        }
-        for input in step.inputs.values() {
-            let InputRef::Dataset { name, version } = &input.from else { continue };
-            let key = (name.clone(), version.clone());
-            if !external.contains_key(&key) {
-                let found = match version.parse::<VersionRef>() {
-                    Ok(wanted) => store.resolve(name, &wanted)?,
-                    Err(_) => Vec::new(),
-                };
-                external.insert(key, found);
-            }
-        }
-    }
-    Ok(external)
-}
-
-fn check_external(
-    prepared: &Prepared,
-    external: &HashMap<(String, String), Vec<MaterializationRecord>>,
-) -> Result<(), RunError> {
-    for step in prepared.pipeline.steps.values() {
-        for (slot, input) in &step.inputs {
-            let InputRef::Dataset { name, version } = &input.from else { continue };
-            let absent = external.get(&(name.clone(), version.clone())).is_some_and(Vec::is_empty);
-            if absent && !input.optional {
-                let message = format!("input `{slot}` of step `{}`: nothing is on record as {name}@{version}", step.name);
-                return Err(RunError::Input(message));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The last publications of what is not part of the run but read by it.
-pub(crate) fn pinned(prepared: &Prepared, store: &mut dyn Store) -> Result<Ledger, StoreError> {
-    let mut ledger = Ledger::new(prepared.graph.nodes.len());
-    for (node, step) in prepared.pipeline.steps.values().enumerate() {
-        let partly = prepared.selection.cells[node].is_some();
-        if prepared.selection.nodes[node] != Chosen::Pinned && !partly {
-            continue;
-        }
-        let mut by_subset: HashMap<String, Vec<MaterializationRecord>> = HashMap::new();
-        for output in step.outputs.keys() {
-            let dataset = prepared.pipeline.dataset(step, output);
-            for record in store.resolve(&dataset, &VersionRef::Latest)? {
-                by_subset.entry(record.subset.clone()).or_default().push(record);
-            }
-        }
-        for (subset, records) in by_subset {
-            let cell = Cell::parse(&subset);
-            if prepared.selection.nodes[node].runs() && prepared.selection.chooses_cell(node, &cell) {
-                continue;
-            }
-            let attempts: Vec<_> = records.iter().map(|record| record.attempt).collect();
-            let metrics = store.metrics(&attempts)?.into_iter().map(|(_, metric)| metric).collect();
-            let outputs = records.iter().map(Published::on_record).collect();
-            ledger.enter(node, Entry { task: None, cell, outputs, metrics });
-        }
-    }
-    Ok(ledger)
 }

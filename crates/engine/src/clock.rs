@@ -1,8 +1,25 @@
-//! The only place in the engine that reads a clock.
+//! The only place in the engine that reads the wall clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use runstone_core::time::Timestamp;
+
+/// Wall-clock time that only goes forward, for deadlines: people may set the clock of the machine while a run waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Steady {
+    wall: Timestamp,
+    begun: Instant,
+}
+
+impl Steady {
+    pub(crate) fn start() -> Self {
+        Self { wall: now(), begun: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.wall.plus_micros(u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+}
 
 /// The wall clock, for records. Never for deadlines.
 #[must_use]

@@ -45,6 +45,8 @@ pub(crate) struct Thing {
     pub(crate) size: u64,
     pub(crate) file_name: String,
     pub(crate) source: PinSource,
+    /// See [`Published::tainted`].
+    pub(crate) tainted: bool,
 }
 
 /// One entry of a collected list.
@@ -66,6 +68,43 @@ pub(crate) struct Item {
     pub(crate) thing: Option<Thing>,
 }
 
+/// The items of a `foreach`, in order, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    list: Vec<Item>,
+    /// Where each stands, by its spelling within a cell.
+    places: HashMap<String, usize>,
+}
+
+impl Items {
+    /// Later items of a value that was there before are left out.
+    pub(crate) fn new(items: impl IntoIterator<Item = Item>) -> Self {
+        let mut all = Self::default();
+        for item in items {
+            let place = all.list.len();
+            if let std::collections::hash_map::Entry::Vacant(free) = all.places.entry(spelling(&item.value)) {
+                free.insert(place);
+                all.list.push(item);
+            }
+        }
+        all
+    }
+
+    pub(crate) fn values(&self) -> impl ExactSizeIterator<Item = &Scalar> {
+        self.list.iter().map(|item| &item.value)
+    }
+
+    /// The item of this value.
+    pub(crate) fn get(&self, value: &Scalar) -> Option<&Item> {
+        self.places.get(&spelling(value)).map(|&place| &self.list[place])
+    }
+}
+
+/// A text that only this value has: 1, 1.0 and "1" differ.
+fn spelling(value: &Scalar) -> String {
+    format!("{value:?}")
+}
+
 /// What derivations look at.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
@@ -74,7 +113,7 @@ pub(crate) struct View<'a> {
     /// Publications of other pipelines, pinned when the run began: (name, version) → what was found.
     pub(crate) external: &'a HashMap<(String, String), Vec<MaterializationRecord>>,
     /// By node: the items of `foreach` steps that have opened.
-    pub(crate) items: &'a HashMap<usize, Vec<Item>>,
+    pub(crate) items: &'a HashMap<usize, Items>,
 }
 
 impl From<&Published> for Thing {
@@ -85,6 +124,7 @@ impl From<&Published> for Thing {
             size: published.size,
             file_name: published.file_name.clone(),
             source: published.source.clone(),
+            tainted: published.tainted,
         }
     }
 }
@@ -103,11 +143,27 @@ impl View<'_> {
             .map(|(name, input)| {
                 let given = self.given(node, step, cell, &input.from);
                 match given {
-                    Given::Absent if !input.optional => Err(format!("input `{name}` is absent: {}", self.absent(&input.from))),
+                    Given::Absent if !input.optional => {
+                        Err(format!("input `{name}` is absent: {}", self.absent(&input.from)))
+                    }
                     given => Ok((name.clone(), given)),
                 }
             })
             .collect()
+    }
+
+    /// Why a step cannot have what it needs: an optional output of a step that went well was not written. Where this is
+    /// none, what the step needs of other steps is there.
+    pub(crate) fn missing_output(&self, step: &Step) -> Option<String> {
+        step.inputs.iter().filter(|(_, input)| !input.optional).find_map(|(name, input)| match &input.from {
+            InputRef::Step { step, output } => match self.of_step(*step, output) {
+                Given::Absent if self.prepared.selection.nodes[*step].runs() => {
+                    Some(format!("input `{name}` is absent: {}", self.absent(&input.from)))
+                }
+                Given::Absent | Given::One(_) | Given::Many(_) => None,
+            },
+            InputRef::Dataset { .. } | InputRef::Path(_) | InputRef::Item => None,
+        })
     }
 
     fn given(&self, node: usize, step: &Step, cell: &Cell, from: &InputRef) -> Given {
@@ -117,7 +173,7 @@ impl View<'_> {
             InputRef::Path(path) => self.of_path(path),
             InputRef::Item => {
                 let wanted = step.foreach.as_ref().and_then(|foreach| cell.get(foreach.item.as_str()));
-                let item = self.items.get(&node).and_then(|items| items.iter().find(|item| Some(&item.value) == wanted));
+                let item = self.items.get(&node).zip(wanted).and_then(|(items, wanted)| items.get(wanted));
                 item.and_then(|item| item.thing.clone()).map_or(Given::Absent, Given::One)
             }
         }
@@ -128,12 +184,13 @@ impl View<'_> {
         let entries = self.ledger.of(source);
         let step = &self.prepared.pipeline.steps[source];
         if step.matrix.is_none() && step.foreach.is_none() {
-            return entries.first().and_then(|entry| entry.output(output)).map_or(Given::Absent, |one| Given::One(one.into()));
+            return entries
+                .first()
+                .and_then(|entry| entry.output(output))
+                .map_or(Given::Absent, |one| Given::One(one.into()));
         }
-        let mut list: Vec<Collected> = entries
-            .iter()
-            .filter_map(|entry| Some(collected(step, entry, output, entry.output(output)?)))
-            .collect();
+        let mut list: Vec<Collected> =
+            entries.iter().filter_map(|entry| Some(collected(step, entry, output, entry.output(output)?))).collect();
         list.sort_by(|a, b| a.key.cmp(&b.key));
         Given::Many(list)
     }
@@ -252,6 +309,12 @@ fn content(given: &Given) -> InputContent {
 }
 
 impl Derived {
+    /// All that is known of a task whose inputs or code cannot be looked at any more. Enough to judge an attempt of it.
+    pub(crate) fn outline(asked: Fingerprint, prepared: &Prepared, step: &Step, cell: &Cell) -> Self {
+        let facts = Arc::new(StepFacts::outline(prepared, step));
+        Self { fingerprint: asked, canonical: Vec::new(), inputs: Vec::new(), facts, cell: cell.clone() }
+    }
+
     /// Everything the task reads, each thing once for each input that names it.
     pub(crate) fn things(&self) -> impl Iterator<Item = (&Name, &Thing)> {
         self.inputs.iter().flat_map(|(name, given)| {

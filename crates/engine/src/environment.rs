@@ -21,7 +21,8 @@ pub struct Asked {
 pub fn ask(root: &Path, variables: &HashMap<String, String>, tool_version: &str) -> Asked {
     let in_git = root.ancestors().any(|folder| folder.join(".git").exists());
     let folder: PathBuf = root.to_owned();
-    let git = in_git.then(|| std::thread::Builder::new().name("git".to_owned()).spawn(move || git(&folder)).ok()).flatten();
+    let git =
+        in_git.then(|| std::thread::Builder::new().name("git".to_owned()).spawn(move || git(&folder)).ok()).flatten();
     let user = variables.get("USER").or_else(|| variables.get("LOGNAME")).cloned();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     let environment = RunEnvironment {

@@ -5,11 +5,11 @@ use std::path::Path;
 use runstone_core::cell::Cell;
 use runstone_core::derivation::PythonLock;
 use runstone_core::name::Name;
+use runstone_core::record::ContentKind;
 use runstone_core::scalar::Scalar;
 use runstone_core::spec::model::{Action, Step};
-use runstone_exec::code::{Code, CodeFile, CodeScan};
-use runstone_core::record::ContentKind;
 use runstone_core::store::KeptObject;
+use runstone_exec::code::{Code, CodeFile, CodeScan};
 use runstone_exec::objects::Batch;
 use runstone_exec::python::Locked;
 
@@ -86,14 +86,14 @@ impl StepFacts {
             }
             Action::From(_) => None,
         };
+        Ok(Self { code, python, ..Self::outline(prepared, step) })
+    }
+
+    /// What the pipeline alone says, without a look at any file.
+    pub(crate) fn outline(prepared: &Prepared, step: &Step) -> Self {
         let received = |name: &Name| step.params.as_ref().is_none_or(|listed| listed.contains(name));
-        let params = prepared
-            .params
-            .iter()
-            .filter(|(name, _)| received(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        Ok(Self { code, params, python })
+        let params = prepared.params.iter().filter(|(name, _)| received(name));
+        Self { params: params.map(|(name, value)| (name.clone(), value.clone())).collect(), ..Self::default() }
     }
 
     /// Takes the code and the lock file into the content store, where they stay as proof of what ran.

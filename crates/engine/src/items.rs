@@ -1,15 +1,17 @@
 //! The items of a `foreach`: entries of a folder, elements of a JSON list, or the cells of an expanded step.
 
+use runstone_core::cell::{self, Cell};
+use runstone_core::graph;
 use runstone_core::record::ContentKind;
 use runstone_core::scalar::Scalar;
-use runstone_core::spec::model::Foreach;
+use runstone_core::spec::model::{Foreach, Step};
 use runstone_exec::objects::tree::TreeItem;
 use serde_json::Value as Json;
 
-use crate::derive::{Collected, Given, Item, Thing, View};
+use crate::derive::{Collected, Given, Item, Items, Thing, View};
 use crate::site::Site;
 
-/// The most items of one step.
+/// The most items of one step, and the most tasks it may become.
 const MAX_ITEMS: usize = 200_000;
 /// The largest list that is read, in bytes.
 const MAX_LIST: u64 = 64 << 20;
@@ -18,19 +20,31 @@ const MAX_LIST: u64 = 64 << 20;
 ///
 /// # Errors
 /// A sentence: the output is absent, too large, or holds no list.
-pub(crate) fn items(site: &Site, view: &View<'_>, foreach: &Foreach) -> Result<Vec<Item>, String> {
-    let mut items = match view.of_step(foreach.step, &foreach.output) {
+pub(crate) fn items(site: &Site, view: &View<'_>, foreach: &Foreach) -> Result<Items, String> {
+    let items: Vec<Item> = match view.of_step(foreach.step, &foreach.output) {
         Given::Absent => return Err(format!("there is nothing to go through: `{}` is absent", foreach.output)),
         Given::One(thing) if thing.kind == ContentKind::Dir => entries(site, &thing)?,
         Given::One(thing) => elements(site, &thing)?,
-        Given::Many(list) => list.into_iter().map(cell).collect(),
+        Given::Many(list) => list.into_iter().map(from_cell).collect(),
     };
     if items.len() > MAX_ITEMS {
         return Err(format!("`{}` has {} items, more than {MAX_ITEMS}", foreach.output, items.len()));
     }
-    let mut seen = std::collections::HashSet::new();
-    items.retain(|item| seen.insert(format!("{:?}", item.value)));
-    Ok(items)
+    Ok(Items::new(items))
+}
+
+/// The cells of a `foreach` step over these items.
+///
+/// # Errors
+/// A sentence: with the step's matrix they are too many.
+pub(crate) fn cells(step: &Step, foreach: &Foreach, items: &Items) -> Result<Vec<Cell>, String> {
+    let each = step.matrix.as_ref().map_or(1, |matrix| cell::expand(matrix).len());
+    let count = items.values().len().saturating_mul(each);
+    if count > MAX_ITEMS {
+        return Err(format!("`{}` would have {count} tasks, more than {MAX_ITEMS}", step.name));
+    }
+    let values: Vec<Scalar> = items.values().cloned().collect();
+    Ok(graph::item_cells(step, &foreach.item, &values))
 }
 
 /// The entries of a folder, by name.
@@ -39,14 +53,21 @@ fn entries(site: &Site, folder: &Thing) -> Result<Vec<Item>, String> {
     entries
         .into_iter()
         .map(|entry| {
-            let name = String::from_utf8(entry.name.to_vec())
+            let name = String::from_utf8(entry.name)
                 .map_err(|_| "a folder that is gone through must have names in UTF-8".to_owned())?;
             let (hash, kind, size) = match entry.item {
                 TreeItem::File { hash, size, .. } => (hash, ContentKind::File, size),
                 TreeItem::Dir { hash, size, .. } => (hash, ContentKind::Dir, size),
                 TreeItem::Symlink { .. } => return Err(format!("{name} is a link; a step cannot go through links")),
             };
-            let thing = Thing { hash, kind, size, file_name: name.clone(), source: folder.source.clone() };
+            let thing = Thing {
+                hash,
+                kind,
+                size,
+                file_name: name.clone(),
+                source: folder.source.clone(),
+                tainted: folder.tainted,
+            };
             Ok(Item { value: Scalar::Text(name), thing: Some(thing) })
         })
         .collect()
@@ -76,6 +97,6 @@ fn elements(site: &Site, file: &Thing) -> Result<Vec<Item>, String> {
         .collect())
 }
 
-fn cell(entry: Collected) -> Item {
+fn from_cell(entry: Collected) -> Item {
     Item { value: Scalar::Text(entry.key), thing: Some(entry.thing) }
 }

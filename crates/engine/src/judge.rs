@@ -1,7 +1,9 @@
 //! Judging an attempt whose process is gone: are its outputs there, what did it report, was anything changed under it?
 //!
-//! Outputs are accepted only after exit 0, and only all of them together. Files leave the attempt's folder for the
-//! content store here; nothing is on record yet, and nothing of it means anything until it is.
+//! Outputs are accepted only after exit 0, and only all of them together. They are hashed where they are, noted, and only
+//! then moved from the attempt's folder into the content store; nothing is on record yet, and nothing of it means anything
+//! until it is. An attempt that was judged before, by an owner that was killed before the record was made, is judged
+//! again and with the same result: see [`crate::collected`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +15,11 @@ use runstone_core::record::{AttemptEnd, Metric};
 use runstone_core::spec::model::Step;
 use runstone_core::store::NewMaterialization;
 use runstone_exec::local::Masker;
-use runstone_exec::objects::{Batch, Depth, Expect, Limits, ObjectError, Presence};
+use runstone_exec::objects::{Batch, Collected, Depth, Expect, Limits, ObjectError, Presence, survey};
 
+use crate::collected::{NotedOutput, Notes};
 use crate::derive::Derived;
+use crate::failpoint;
 use crate::reported;
 use crate::site::{self, Site};
 use crate::staging::{METADATA, METRICS, output_file_name, output_place};
@@ -31,6 +35,10 @@ pub(crate) struct Case {
     /// By output: the full name of its dataset.
     pub(crate) datasets: Vec<String>,
     pub(crate) masker: Masker,
+    /// What is moved is noted here first.
+    pub(crate) notes: Arc<Notes>,
+    /// An earlier owner may have judged it already.
+    pub(crate) again: bool,
     /// Set where it is known already that inputs or code are not what was asked.
     pub(crate) tainted: Option<String>,
 }
@@ -63,7 +71,7 @@ pub(crate) fn judge(site: &Site, case: &Case) -> Judgement {
         accept(site, case, &mut judgement).err()
     } else {
         // What it reported helps to find out why it failed; whether it is well-formed matters no more.
-        judgement.metrics = reported::metrics(&case.folder.join(METRICS)).unwrap_or_default();
+        judgement.metrics = reported::metrics(&case.folder.join(METRICS), &case.masker).unwrap_or_default();
         Some(Failure {
             cause: case.record.cause,
             exit_code: case.record.exit_code,
@@ -84,39 +92,90 @@ pub(crate) fn judge(site: &Site, case: &Case) -> Judgement {
 
 fn accept(site: &Site, case: &Case, judgement: &mut Judgement) -> Result<(), Failure> {
     let wrong = |message: String| Failure { cause: Cause::MissingOutput, exit_code: Some(0), message };
-    let mut metrics = reported::metrics(&case.folder.join(METRICS)).map_err(wrong)?;
-    for metric in &mut metrics {
-        metric.name = case.masker.mask(&metric.name);
-        metric.slice = case.masker.mask(&metric.slice);
+    judgement.metrics = reported::metrics(&case.folder.join(METRICS), &case.masker).map_err(wrong)?;
+    judgement.metadata = reported::metadata(&case.folder.join(METADATA), &case.masker).map_err(wrong)?;
+    let noted = if case.again { case.notes.find(case.record.attempt).map_err(|error| unusable(&error))? } else { None };
+    match noted {
+        Some(noted) => salvage(site, case, &noted, judgement),
+        None => collect(site, case, judgement),
     }
-    judgement.metrics = metrics;
-    judgement.metadata = reported::metadata(&case.folder.join(METADATA)).map_err(wrong)?.map(|json| mask_json(&case.masker, json));
-    for ((name, output), dataset) in case.step.outputs.iter().zip(&case.datasets) {
-        let place = output_place(name, output);
+}
+
+/// Hashes all outputs, notes what they are, and moves them into the store.
+fn collect(site: &Site, case: &Case, judgement: &mut Judgement) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for (name, output) in &case.step.outputs {
         let expect = if output.dir { Expect::Dir } else { Expect::File };
-        let limits = Limits::default();
-        match site.objects.collect(&case.folder, Path::new(&place), expect, limits, &mut judgement.objects) {
-            Ok(found) => judgement.outputs.push(NewMaterialization {
-                output: name.to_string(),
-                dataset: dataset.clone(),
-                subset: case.derived.cell.key(),
-                hash: found.hash,
-                kind: site::content_kind(found.kind),
-                size: found.size,
-                files: found.files,
-                rows: None,
-                file_name: output_file_name(name, output),
-            }),
+        match survey(&case.folder, Path::new(&output_place(name, output)), expect, Limits::default()) {
+            Ok(surveyed) => found.push((name, surveyed)),
             Err(ObjectError::Missing { .. }) if output.optional => {}
             Err(error) => return Err(not_accepted(case, name, &error)),
         }
     }
-    let params = case.derived.facts.params_for(&case.derived.cell);
-    let bindings = reported::bindings(&params, &case.derived.cell, &judgement.metrics);
-    match reported::unmet(&case.step.require, &bindings) {
-        Some(message) => Err(Failure { cause: Cause::Require, exit_code: Some(0), message }),
-        None => Ok(()),
+    case.require(&judgement.metrics)?;
+    if found.is_empty() {
+        return Ok(());
     }
+    failpoint::hit("after_survey");
+    let noted = found.iter().map(|(name, surveyed)| NotedOutput::new(name.as_str(), &surveyed.content())).collect();
+    case.notes.write(case.record.attempt, noted).map_err(|error| unusable(&error))?;
+    failpoint::hit("after_note");
+    for (name, surveyed) in found {
+        let content =
+            site.objects.take(surveyed, &mut judgement.objects).map_err(|error| not_accepted(case, name, &error))?;
+        judgement.outputs.push(case.publication(name, &content));
+        failpoint::hit("after_move");
+    }
+    Ok(())
+}
+
+/// Finishes what an earlier owner began to move.
+fn salvage(site: &Site, case: &Case, noted: &[NotedOutput], judgement: &mut Judgement) -> Result<(), Failure> {
+    let lost = |message: String| Failure { cause: Cause::Lost, exit_code: Some(0), message };
+    case.require(&judgement.metrics)?;
+    for note in noted {
+        let Some((name, output)) = case.step.outputs.get_key_value(note.output.as_str()) else {
+            return Err(lost(format!("it published `{}`, which the step does not have", note.output)));
+        };
+        let (place, content) = (output_place(name, output), note.content());
+        site.objects.salvage(&case.folder, Path::new(&place), &content, &mut judgement.objects).map_err(|error| {
+            lost(format!("output `{name}` was lost on its way into the store: {}", crate::text(&error)))
+        })?;
+        judgement.outputs.push(case.publication(name, &content));
+    }
+    Ok(())
+}
+
+impl Case {
+    fn require(&self, metrics: &[Metric]) -> Result<(), Failure> {
+        let params = self.derived.facts.params_for(&self.derived.cell);
+        match reported::unmet(&self.step.require, &reported::bindings(&params, &self.derived.cell, metrics)) {
+            Some(message) => Err(Failure { cause: Cause::Require, exit_code: Some(0), message }),
+            None => Ok(()),
+        }
+    }
+
+    fn publication(&self, name: &Name, content: &Collected) -> NewMaterialization {
+        let place = self.step.outputs.get_index_of(name.as_str()).expect("only declared outputs are collected");
+        NewMaterialization {
+            output: name.to_string(),
+            dataset: self.datasets[place].clone(),
+            subset: self.derived.cell.key(),
+            hash: content.hash,
+            kind: site::content_kind(content.kind),
+            size: content.size,
+            files: content.files,
+            rows: None,
+            file_name: output_file_name(name, &self.step.outputs[place]),
+        }
+    }
+}
+
+/// The run's own files cannot be written or read.
+fn unusable(error: &std::io::Error) -> Failure {
+    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+    let cause = if full { Cause::NoSpace } else { Cause::Internal };
+    Failure { cause, exit_code: Some(0), message: error.to_string() }
 }
 
 fn not_accepted(case: &Case, name: &Name, error: &ObjectError) -> Failure {
@@ -140,9 +199,12 @@ fn strays(case: &Case, name: &Name) -> Option<String> {
     case.home.join(&file).exists().then(|| format!("./{file}"))
 }
 
-/// Whether inputs or code are other than they were when the attempt was put on record.
+/// Whether inputs or code are other than they were when the attempt was put on record, or cannot be relied on.
 fn disturbed(site: &Site, case: &Case) -> Option<String> {
     for (name, thing) in case.derived.things() {
+        if thing.tainted {
+            return Some(format!("input `{name}` was made while what it is made of was changed"));
+        }
         let kind = site::object_kind(thing.kind);
         match site.objects.check(thing.hash, kind, thing.size, Depth::Deep) {
             Ok(Presence::Present) => {}
@@ -156,21 +218,6 @@ fn disturbed(site: &Site, case: &Case) -> Option<String> {
         }
     }
     None
-}
-
-fn mask_json(masker: &Masker, json: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value as Json;
-    if masker.is_empty() {
-        return json;
-    }
-    match json {
-        Json::String(text) => Json::String(masker.mask(&text)),
-        Json::Array(list) => Json::Array(list.into_iter().map(|value| mask_json(masker, value)).collect()),
-        Json::Object(fields) => {
-            Json::Object(fields.into_iter().map(|(key, value)| (masker.mask(&key), mask_json(masker, value))).collect())
-        }
-        other => other,
-    }
 }
 
 /// The end of an attempt as its supervisor saw it.

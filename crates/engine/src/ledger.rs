@@ -1,5 +1,7 @@
 //! What every settled task of a run came to, as far as later tasks need it.
 
+use std::collections::HashMap;
+
 use runstone_core::cell::Cell;
 use runstone_core::hash::ContentHash;
 use runstone_core::name::Name;
@@ -10,6 +12,8 @@ use runstone_core::store::{NewMaterialization, PinSource};
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     nodes: Vec<Vec<Entry>>,
+    /// By task: its node and its place among the results of the node.
+    tasks: HashMap<usize, (usize, usize)>,
 }
 
 /// The result of one task.
@@ -35,6 +39,8 @@ pub(crate) struct Published {
     pub(crate) kind: ContentKind,
     pub(crate) size: u64,
     pub(crate) file_name: String,
+    /// Inputs or code changed while it was made: whatever is made of it cannot be relied on either.
+    pub(crate) tainted: bool,
 }
 
 impl Published {
@@ -46,11 +52,12 @@ impl Published {
             kind: record.kind,
             size: record.size,
             file_name: record.file_name.clone(),
+            tainted: record.tainted,
         }
     }
 
     /// A publication that the task with this row is about to make.
-    pub(crate) fn pending(new: &NewMaterialization, row: u32) -> Self {
+    pub(crate) fn pending(new: &NewMaterialization, row: u32, tainted: bool) -> Self {
         Self {
             output: new.output.clone(),
             source: PinSource::Task { task: row, output: new.output.clone() },
@@ -58,6 +65,7 @@ impl Published {
             kind: new.kind,
             size: new.size,
             file_name: new.file_name.clone(),
+            tainted,
         }
     }
 }
@@ -70,10 +78,13 @@ impl Entry {
 
 impl Ledger {
     pub(crate) fn new(nodes: usize) -> Self {
-        Self { nodes: vec![Vec::new(); nodes] }
+        Self { nodes: vec![Vec::new(); nodes], tasks: HashMap::new() }
     }
 
     pub(crate) fn enter(&mut self, node: usize, entry: Entry) {
+        if let Some(task) = entry.task {
+            self.tasks.insert(task, (node, self.nodes[node].len()));
+        }
         self.nodes[node].push(entry);
     }
 
@@ -83,12 +94,14 @@ impl Ledger {
     }
 
     /// The result of one task, to be changed.
-    pub(crate) fn of_task_mut(&mut self, node: usize, task: usize) -> Option<&mut Entry> {
-        self.nodes[node].iter_mut().find(|entry| entry.task == Some(task))
+    pub(crate) fn of_task_mut(&mut self, task: usize) -> Option<&mut Entry> {
+        let (node, at) = *self.tasks.get(&task)?;
+        self.nodes[node].get_mut(at)
     }
 
     /// The result of one task.
-    pub(crate) fn of_task(&self, node: usize, task: usize) -> Option<&Entry> {
-        self.nodes[node].iter().find(|entry| entry.task == Some(task))
+    pub(crate) fn of_task(&self, task: usize) -> Option<&Entry> {
+        let (node, at) = *self.tasks.get(&task)?;
+        self.nodes[node].get(at)
     }
 }

@@ -5,15 +5,18 @@
 
 mod begin;
 pub mod clock;
+mod collected;
 mod derive;
 mod driver;
 pub mod environment;
 mod facts;
+mod failpoint;
 mod hooks;
 mod items;
 mod judge;
 mod ledger;
 pub mod owner;
+mod pins;
 mod plan;
 mod pool;
 mod prepare;

@@ -3,24 +3,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use runstone_core::attempt::Cause;
 use runstone_core::canonical::{self, Change};
 use runstone_core::cell::{Cell, task_name};
-use runstone_core::graph::{self, NeedKind, Work};
-use runstone_core::record::MaterializationRecord;
-use runstone_core::scalar::Scalar;
+use runstone_core::expr::Expr;
+use runstone_core::graph::{NeedKind, Work};
 use runstone_core::select::Chosen;
 use runstone_core::spec::model::{Action, Cache, Source, Step};
 use runstone_core::store::{Earlier, Store, StoreError};
-use runstone_exec::objects::Limits;
 use serde::Serialize;
 
-use crate::begin;
 use crate::clock;
-use crate::derive::{self, Derived, View};
-use crate::driver::is_complete;
+use crate::derive::{self, Derived, Items, View};
+use crate::driver::{is_complete, names_cell};
 use crate::facts::{StepFacts, StepPython};
 use crate::items;
 use crate::ledger::{Entry, Ledger, Published};
+use crate::pins;
 use crate::prepare::Prepared;
 use crate::reported;
 use crate::site::Site;
@@ -128,6 +127,8 @@ enum Known {
     No,
     /// It would be skipped.
     Skipped,
+    /// It cannot be done.
+    Failed,
 }
 
 struct Planner<'a> {
@@ -135,8 +136,8 @@ struct Planner<'a> {
     prepared: &'a Prepared,
     store: &'a mut dyn Store,
     ledger: Ledger,
-    external: HashMap<(String, String), Vec<MaterializationRecord>>,
-    items: HashMap<usize, Vec<derive::Item>>,
+    external: pins::External,
+    items: HashMap<usize, Items>,
     known: Vec<Known>,
     has_history: bool,
     tasks: Vec<PlannedTask>,
@@ -147,7 +148,8 @@ struct Planner<'a> {
 /// # Errors
 /// [`StoreError`]; what is wrong with a task is part of the plan.
 pub fn plan(site: &Site, prepared: &Prepared, store: &mut dyn Store) -> Result<Plan, StoreError> {
-    let external = begin::pin_external(prepared, store)?;
+    let external = pins::external(prepared, store)?;
+    let standing = pins::standing(prepared, store)?;
     let filter = runstone_core::store::RunFilter {
         pipeline: Some(prepared.pipeline.name.to_string()),
         limit: Some(1),
@@ -158,7 +160,7 @@ pub fn plan(site: &Site, prepared: &Prepared, store: &mut dyn Store) -> Result<P
     let mut planner = Planner {
         site,
         prepared,
-        ledger: begin::pinned(prepared, store)?,
+        ledger: pins::ledger(prepared, &standing, store)?,
         store,
         external,
         items: HashMap::new(),
@@ -179,13 +181,17 @@ impl Planner<'_> {
     fn node(&mut self, node: usize) -> Result<Known, StoreError> {
         let prepared = self.prepared;
         let step = prepared.graph.step(&prepared.pipeline, node);
-        let cells: Vec<Cell> = prepared.graph.tasks[prepared.graph.nodes[node].tasks.clone()]
-            .iter()
-            .map(|task| task.cell.clone())
-            .filter(|cell| prepared.selection.chooses_cell(node, cell))
-            .collect();
-        if let Some(known) = self.blocked(node, &cells) {
+        let cells = |cells: Vec<Cell>| -> Vec<Cell> {
+            cells.into_iter().filter(|cell| prepared.selection.chooses_cell(node, cell)).collect()
+        };
+        let tasks = &prepared.graph.tasks[prepared.graph.nodes[node].tasks.clone()];
+        let fixed = cells(tasks.iter().map(|task| task.cell.clone()).collect());
+        if let Some(known) = self.blocked(node, &fixed) {
             return Ok(known);
+        }
+        let condition = step.and_then(|step| step.when.as_ref()).filter(|condition| !names_cell(condition));
+        if let Some((decision, known)) = condition.and_then(|condition| self.condition(condition, &Cell::default())) {
+            return Ok(self.all(node, &fixed, &decision, known));
         }
         let source = match (&prepared.graph.nodes[node].work, step.map(|step| &step.action)) {
             (Work::Observe(path), _) => Some(Source::Path(path.clone())),
@@ -196,49 +202,55 @@ impl Planner<'_> {
             return self.source(node, &source);
         }
         let step = step.expect("what is not read is a step");
-        if let Some(condition) = &step.when
-            && !condition.names().any(|name| name.starts_with("matrix.") || name.starts_with("steps."))
-        {
-            let bindings = reported::bindings(&reported::all_params(&prepared.params), &Cell::default(), &[]);
-            match condition.eval_condition(&bindings) {
-                Ok(true) => {}
-                Ok(false) => return Ok(self.all(node, &cells, &Decision::Skip { reason: "its condition `when` is false".to_owned() }, Known::Skipped)),
-                Err(error) => return Ok(self.all(node, &cells, &Decision::Fail { reason: error.to_string() }, Known::Skipped)),
-            }
-        }
-        let cells = match &step.foreach {
-            None => cells,
-            Some(foreach) => match items::items(self.site, &self.view(), foreach) {
-                Ok(items) => {
-                    let values: Vec<Scalar> = items.iter().map(|item| item.value.clone()).collect();
-                    self.items.insert(node, items);
-                    graph::item_cells(step, &foreach.item, &values)
-                }
-                Err(reason) => return Ok(self.all(node, &cells, &Decision::Fail { reason }, Known::Skipped)),
-            },
+        let found = match &step.foreach {
+            None => Ok(fixed),
+            Some(foreach) => items::items(self.site, &self.view(), foreach).and_then(|items| {
+                let found = items::cells(step, foreach, &items)?;
+                self.items.insert(node, items);
+                Ok(cells(found))
+            }),
         };
-        self.step(node, step, cells)
+        match found {
+            Ok(cells) => self.step(node, step, cells),
+            Err(reason) => Ok(self.all(node, &[], &Decision::Fail { reason }, Known::Failed)),
+        }
+    }
+
+    /// What a condition decides; none where it holds.
+    fn condition(&self, condition: &Expr, cell: &Cell) -> Option<(Decision, Known)> {
+        let bindings = reported::bindings(&reported::all_params(&self.prepared.params), cell, &[]);
+        match condition.eval_condition(&bindings) {
+            Ok(true) => None,
+            Ok(false) => Some((Decision::Skip { reason: "its condition `when` is false".to_owned() }, Known::Skipped)),
+            Err(error) => Some((Decision::Fail { reason: error.to_string() }, Known::Failed)),
+        }
     }
 
     /// The node cannot be decided, or is decided, because of what it needs.
     fn blocked(&mut self, node: usize, cells: &[Cell]) -> Option<Known> {
-        let graph = &self.prepared.graph;
-        let label = |need: usize| graph.label(&self.prepared.pipeline, need).to_owned();
-        let data = |kind: NeedKind| matches!(kind, NeedKind::Data { .. });
+        let (graph, pipeline) = (&self.prepared.graph, &self.prepared.pipeline);
+        let label = |need: usize| graph.label(pipeline, need).to_owned();
         let needs = &graph.nodes[node].needs;
-        let skipped = needs.iter().find(|need| {
-            need.kind == NeedKind::Data { optional: false } && self.known[need.node] == Known::Skipped
+        let obstacle = needs.iter().find_map(|need| {
+            let forgiven = graph.step(pipeline, need.node).is_some_and(|step| step.continue_on_error);
+            match (self.known[need.node], need.kind) {
+                (Known::Skipped, NeedKind::Data { optional: false }) => Some((need.node, "is skipped")),
+                (Known::Failed, NeedKind::Data { optional: false }) => Some((need.node, "fails")),
+                (Known::Failed, NeedKind::Order) if !forgiven => Some((need.node, "fails")),
+                _ => None,
+            }
         });
-        if let Some(need) = skipped {
-            let reason = format!("needs `{}`, which is skipped", label(need.node));
+        if let Some((need, what)) = obstacle {
+            let reason = format!("needs `{}`, which {what}", label(need));
             return Some(self.all(node, cells, &Decision::Skip { reason }, Known::Skipped));
         }
-        let mut inputs: Vec<String> = needs
-            .iter()
-            .filter(|need| data(need.kind) && self.known[need.node] == Known::No)
-            .map(|need| label(need.node))
-            .collect();
-        inputs.dedup();
+        let mut inputs: Vec<String> = Vec::new();
+        for need in needs {
+            let waits = need.kind != NeedKind::Order && self.known[need.node] == Known::No;
+            if waits && !inputs.contains(&label(need.node)) {
+                inputs.push(label(need.node));
+            }
+        }
         (!inputs.is_empty()).then(|| self.all(node, cells, &Decision::Wait { inputs }, Known::No))
     }
 
@@ -269,13 +281,17 @@ impl Planner<'_> {
             return Ok(Known::No);
         };
         let scanned = source::pattern(&self.prepared.folder, path)
-            .map_err(|error| crate::text(&error))
-            .and_then(|pattern| self.site.scanner.scan(&pattern, Limits::default()).map_err(|error| crate::text(&error)));
+            .map_err(|error| source::failure(Cause::Internal, crate::text(&error)))
+            .and_then(|pattern| source::scan(self.site, &pattern));
         let content = match scanned {
             Ok(scan) => scan.content(),
-            Err(reason) => {
-                self.tell(node, &cell, Decision::Fail { reason });
-                return Ok(Known::Skipped);
+            Err(failure) if self.prepared.may_be_absent(node, &failure) => {
+                let reason = "it is not there, and those who read it can do without".to_owned();
+                return Ok(self.all(node, &[], &Decision::Skip { reason }, Known::Skipped));
+            }
+            Err(failure) => {
+                let reason = failure.message;
+                return Ok(self.all(node, &[], &Decision::Fail { reason }, Known::Failed));
             }
         };
         let derived = derive::derive_read(derive::source_text(source), content.hash, &Arc::default());
@@ -292,16 +308,37 @@ impl Planner<'_> {
         };
         let facts = match StepFacts::gather(self.site, self.prepared, step, python) {
             Ok(facts) => Arc::new(facts),
-            Err(reason) => return Ok(self.all(node, &cells, &Decision::Fail { reason }, Known::Skipped)),
+            Err(reason) => return Ok(self.all(node, &cells, &Decision::Fail { reason }, Known::Failed)),
         };
+        if let Some(reason) = self.view().missing_output(step) {
+            return Ok(self.all(node, &cells, &Decision::Skip { reason }, Known::Skipped));
+        }
+        let condition = step.when.as_ref().filter(|condition| names_cell(condition));
         let mut derived = Vec::with_capacity(cells.len());
+        let mut others = Vec::new();
         for cell in cells {
+            if let Some((decision, known)) = condition.and_then(|condition| self.condition(condition, &cell)) {
+                self.tell(node, &cell, decision);
+                others.push(known);
+                continue;
+            }
             match self.view().derive(node, step, &cell, &facts) {
                 Ok(found) => derived.push((cell, found)),
-                Err(reason) => self.tell(node, &cell, Decision::Fail { reason }),
+                Err(reason) => {
+                    self.tell(node, &cell, Decision::Fail { reason });
+                    others.push(Known::Failed);
+                }
             }
         }
-        self.decide(node, Some(step), derived)
+        let decided = derived.len();
+        let known = self.decide(node, Some(step), derived)?;
+        let enough =
+            step.matrix.as_ref().and_then(|matrix| matrix.min_success).map_or(usize::MAX, |least| least as usize);
+        Ok(match known {
+            Known::Yes if others.contains(&Known::Failed) && decided < enough => Known::Failed,
+            Known::Yes if decided == 0 && !others.is_empty() => Known::Skipped,
+            known => known,
+        })
     }
 
     fn decide(&mut self, node: usize, step: Option<&Step>, derived: Vec<(Cell, Derived)>) -> Result<Known, StoreError> {
@@ -312,19 +349,29 @@ impl Planner<'_> {
             let decision = match self.why(node, step, &cell, &derived, found.get(&derived.fingerprint))? {
                 None => {
                     let earlier = &found[&derived.fingerprint];
-                    let outputs = earlier.outputs.iter().map(Published::on_record).collect();
-                    let metrics = earlier.metrics.clone();
-                    self.ledger.enter(node, Entry { task: None, cell: cell.clone(), outputs, metrics });
-                    Decision::Reuse { run: earlier.run_number }
+                    match step.and_then(|step| reported::unmet_by(step, &derived, earlier)) {
+                        Some(reason) => {
+                            known = Known::Failed;
+                            Decision::Fail { reason }
+                        }
+                        None => self.reuse(node, &cell, earlier),
+                    }
                 }
                 Some(why) => {
-                    known = Known::No;
+                    known = if known == Known::Failed { known } else { Known::No };
                     Decision::Run { why }
                 }
             };
             self.tell(node, &cell, decision);
         }
         Ok(known)
+    }
+
+    fn reuse(&mut self, node: usize, cell: &Cell, earlier: &Earlier) -> Decision {
+        let outputs = earlier.outputs.iter().map(Published::on_record).collect();
+        let metrics = earlier.metrics.clone();
+        self.ledger.enter(node, Entry { task: None, cell: cell.clone(), outputs, metrics });
+        Decision::Reuse { run: earlier.run_number }
     }
 
     /// Why a task would execute; none where an earlier result stands for it.

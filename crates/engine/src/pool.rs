@@ -1,10 +1,24 @@
 //! A few threads for work that would hold the loop up: hashing, reading sources, preparing folders.
+//!
+//! Whoever hands in a job waits for what it sends at its end. A job that panics sends nothing, so the pool does: see
+//! [`Alarm`]. (Where a panic ends the process, nobody waits any more.)
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Tells somebody, when it is dropped by a panic, that what they wait for will not come.
+pub(crate) struct Alarm<F: Fn()>(pub(crate) F);
+
+impl<F: Fn()> Drop for Alarm<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)();
+        }
+    }
+}
 
 /// Threads that take jobs in order. Dropping it finishes what was taken on.
 #[derive(Debug)]
@@ -14,13 +28,17 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(name: &str, threads: usize) -> std::io::Result<Self> {
+    /// `alarm` is called on a thread whose job has panicked.
+    pub(crate) fn new(name: &str, threads: usize, alarm: impl Fn() + Send + Clone + 'static) -> std::io::Result<Self> {
         let (jobs, taken) = channel::<Job>();
         let taken = Arc::new(Mutex::new(taken));
         let threads = (0..threads.max(1))
             .map(|_| {
-                let taken = Arc::clone(&taken);
-                std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&taken))
+                let (taken, alarm) = (Arc::clone(&taken), Alarm(alarm.clone()));
+                std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+                    let _alarm = alarm;
+                    work(&taken);
+                })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { jobs: Some(jobs), threads })
@@ -48,5 +66,33 @@ impl Drop for Pool {
             // A panic has been reported by the panic hook; there is nobody to hand it to here.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_panics_is_told_of_and_the_others_are_done() {
+        let (told, hears) = channel();
+        let done = told.clone();
+        let pool = Pool::new("test", 2, move || told.send("alarm").unwrap()).unwrap();
+        pool.run(|| panic!("as a test does"));
+        assert_eq!(hears.recv().unwrap(), "alarm");
+        pool.run(move || done.send("done").unwrap());
+        assert_eq!(hears.recv().unwrap(), "done");
+    }
+
+    #[test]
+    fn dropping_a_pool_waits_for_what_was_taken_on() {
+        let (done, hears) = channel();
+        let pool = Pool::new("test", 1, || {}).unwrap();
+        for job in 0..100 {
+            let done = done.clone();
+            pool.run(move || done.send(job).unwrap());
+        }
+        drop((pool, done));
+        assert_eq!(hears.iter().collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
     }
 }

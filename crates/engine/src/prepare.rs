@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use runstone_core::graph::{Graph, Work};
+use runstone_core::attempt::Cause;
+use runstone_core::graph::{Graph, NeedKind, Work};
+use runstone_core::machine::Failure;
 use runstone_core::name::Name;
 use runstone_core::scalar::Scalar;
 use runstone_core::select::{Request, SelectError, Selection, select};
+use runstone_core::spec::model::ParamKind;
 use runstone_core::spec::params::{self, Resolved};
 use runstone_core::spec::{Limits, Loaded, Options, Pipeline, Sources, load};
 use serde::{Deserialize, Serialize};
@@ -63,6 +66,20 @@ pub struct Prepared {
     pub(crate) files: HashMap<String, usize>,
     /// Warnings, rendered without colour.
     pub warnings: String,
+}
+
+impl Prepared {
+    /// Whether a file that a node was to look at may be missing: everybody who reads it can do without.
+    pub(crate) fn may_be_absent(&self, node: usize, failure: &Failure) -> bool {
+        let nodes = &self.graph.nodes;
+        let is_optional = |dependent: &usize| {
+            let mut needs = nodes[*dependent].needs.iter().filter(|need| need.node == node);
+            needs.all(|need| need.kind == NeedKind::Data { optional: true })
+        };
+        failure.cause == Cause::MissingOutput
+            && matches!(nodes[node].work, Work::Observe(_))
+            && nodes[node].dependents.iter().all(is_optional)
+    }
 }
 
 /// What was asked for cannot be done.
@@ -138,7 +155,28 @@ pub fn prepare_again(
         definition.overlays.iter().map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
     let allow = definition.allow_unsupported;
     let loaded = load_pipeline(&name, definition.text.as_bytes(), &overlays, &definition.path, allow)?;
+    let declared = &loaded.pipeline.as_ref().expect("checked by load_pipeline").params;
+    let params = params.into_iter().map(|(name, value)| {
+        let value = declared.get(&name).map_or_else(|| value.clone(), |param| typed(param.kind, &value));
+        (name, value)
+    });
+    let params = params.collect();
     assemble(loaded, params, request, definition, root)
+}
+
+/// A value as its declaration has it. Databases that keep JSON by meaning make no difference between 1 and 1.0, while a
+/// fingerprint does.
+fn typed(kind: ParamKind, value: &Scalar) -> Scalar {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "it came from a value of the kind"
+    )]
+    match (kind, value) {
+        (ParamKind::Float, Scalar::Int(whole)) => Scalar::Float(*whole as f64),
+        (ParamKind::Int, Scalar::Float(float)) if float.fract() == 0.0 => Scalar::Int(*float as i64),
+        (_, value) => value.clone(),
+    }
 }
 
 fn load_pipeline(
@@ -191,4 +229,25 @@ fn read(path: &Path) -> Result<Vec<u8>, PrepareError> {
     let mut bytes = Vec::new();
     std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(fail)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_went_through_a_database_is_what_it_was_declared_to_be() {
+        for (kind, kept, was) in [
+            (ParamKind::Float, "1", Scalar::Float(1.0)),
+            (ParamKind::Float, "1.0", Scalar::Float(1.0)),
+            (ParamKind::Float, "100000000000000000000", Scalar::Float(1e20)),
+            (ParamKind::Int, "5.0", Scalar::Int(5)),
+            (ParamKind::Int, "-5", Scalar::Int(-5)),
+            (ParamKind::Text, "\"1\"", Scalar::Text("1".into())),
+            (ParamKind::Bool, "true", Scalar::Bool(true)),
+        ] {
+            let value: Scalar = serde_json::from_str(kept).unwrap();
+            assert_eq!(typed(kind, &value), was, "{kept}");
+        }
+    }
 }

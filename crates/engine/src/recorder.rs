@@ -11,6 +11,8 @@ use runstone_core::store::{Applied, Change, Ownership, Store, StoreError};
 use runstone_exec::objects::{Batch as Objects, ObjectError, ObjectStore};
 
 use crate::clock;
+use crate::failpoint;
+use crate::pool::Alarm;
 
 /// Changes that belong together, and the objects they name.
 #[derive(Debug)]
@@ -39,14 +41,17 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// `done` is called on the thread with what became of each batch.
+    /// `done` is called on the thread with what became of each batch, `alarm` where the thread panics.
     pub(crate) fn start(
         mut store: Box<dyn Store>,
         objects: Arc<ObjectStore>,
         done: impl Fn(Result<Vec<Applied>, RecordError>) + Send + 'static,
+        alarm: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
         let (batches, incoming) = channel::<Batch>();
+        let alarm = Alarm(alarm);
         let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(move || {
+            let _alarm = alarm;
             for batch in incoming {
                 done(record(store.as_mut(), &objects, batch));
             }
@@ -63,7 +68,10 @@ impl Recorder {
 
 fn record(store: &mut dyn Store, objects: &ObjectStore, batch: Batch) -> Result<Vec<Applied>, RecordError> {
     objects.sync(batch.objects)?;
-    Ok(store.commit(batch.owner, clock::now(), &batch.changes)?)
+    failpoint::hit("before_commit");
+    let applied = store.commit(batch.owner, clock::now(), &batch.changes)?;
+    failpoint::hit("after_commit");
+    Ok(applied)
 }
 
 impl Drop for Recorder {

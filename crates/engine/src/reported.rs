@@ -9,19 +9,26 @@ use runstone_core::expr::{Bindings, Expr, Slice, Value};
 use runstone_core::name::Name;
 use runstone_core::record::Metric;
 use runstone_core::scalar::Scalar;
+use runstone_core::spec::model::Step;
+use runstone_core::store::Earlier;
+use runstone_exec::local::Masker;
 use serde_json::Value as Json;
+
+use crate::derive::Derived;
 
 /// The largest report that is read, in bytes.
 const MAX_REPORT: u64 = 16 << 20;
 
 /// Reads `$METRICS`: an object of name → number, and `slices` as a list of `{slice: {axis: value}, name, value, n}`.
-/// A missing file means that nothing was reported.
+/// A missing file means that nothing was reported. Secrets are masked, in the file as well.
 ///
 /// # Errors
 /// A sentence saying what is wrong with the file.
-pub(crate) fn metrics(path: &Path) -> Result<Vec<Metric>, String> {
-    let Some(json) = read(path)? else { return Ok(Vec::new()) };
-    let Json::Object(fields) = json else { return Err("$METRICS must hold a JSON object of name to number".to_owned()) };
+pub(crate) fn metrics(path: &Path, masker: &Masker) -> Result<Vec<Metric>, String> {
+    let Some(json) = read(path, masker)? else { return Ok(Vec::new()) };
+    let Json::Object(fields) = json else {
+        return Err("$METRICS must hold a JSON object of name to number".to_owned());
+    };
     let mut metrics = Vec::with_capacity(fields.len());
     for (name, value) in &fields {
         if name == "slices" {
@@ -41,19 +48,19 @@ pub(crate) fn metrics(path: &Path) -> Result<Vec<Metric>, String> {
     Ok(metrics)
 }
 
-/// Reads `$METADATA`: any JSON object.
+/// Reads `$METADATA`: any JSON object. Secrets are masked, in the file as well.
 ///
 /// # Errors
 /// A sentence saying what is wrong with the file.
-pub(crate) fn metadata(path: &Path) -> Result<Option<Json>, String> {
-    match read(path)? {
+pub(crate) fn metadata(path: &Path, masker: &Masker) -> Result<Option<Json>, String> {
+    match read(path, masker)? {
         None => Ok(None),
         Some(json @ Json::Object(_)) => Ok(Some(json)),
         Some(_) => Err("$METADATA must hold a JSON object".to_owned()),
     }
 }
 
-fn read(path: &Path) -> Result<Option<Json>, String> {
+fn read(path: &Path, masker: &Masker) -> Result<Option<Json>, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let size = match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata.len(),
@@ -65,7 +72,36 @@ fn read(path: &Path) -> Result<Option<Json>, String> {
         return Err(format!("{name} has {size} bytes, more than {MAX_REPORT}"));
     }
     let text = std::fs::read(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
-    serde_json::from_slice(&text).map(Some).map_err(|error| format!("{name} is not JSON: {error}"))
+    let parsed = serde_json::from_slice(&text).map(|json| clean(json, masker));
+    if !masker.is_empty() {
+        // The file stays beside the logs, where a secret has no place either.
+        let masked = parsed.as_ref().map(Json::to_string).unwrap_or_default();
+        std::fs::write(path, masked).map_err(|error| format!("{name} cannot be masked: {error}"))?;
+    }
+    let json = parsed.map_err(|error| format!("{name} is not JSON: {error}"))?;
+    // Not every database keeps it.
+    if has_nul(&json) { Err(format!("{name} has a NUL character in a text")) } else { Ok(Some(json)) }
+}
+
+/// Masks every text of a value. Recursion, here and below, is bounded by the depth that the JSON reader accepts.
+fn clean(json: Json, masker: &Masker) -> Json {
+    match json {
+        Json::String(text) => Json::String(masker.mask(&text)),
+        Json::Array(list) => list.into_iter().map(|value| clean(value, masker)).collect(),
+        Json::Object(fields) => {
+            fields.into_iter().map(|(key, value)| (masker.mask(&key), clean(value, masker))).collect()
+        }
+        other => other,
+    }
+}
+
+fn has_nul(json: &Json) -> bool {
+    match json {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(list) => list.iter().any(has_nul),
+        Json::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
 }
 
 fn number(value: &Json) -> Option<f64> {
@@ -76,7 +112,8 @@ fn number(value: &Json) -> Option<f64> {
 }
 
 fn sliced(entry: &Json) -> Result<Metric, String> {
-    let wrong = || format!("an entry of `slices` in $METRICS must be {{slice: {{axis: value}}, name, value, n}}, not {entry}");
+    let wrong =
+        || format!("an entry of `slices` in $METRICS must be {{slice: {{axis: value}}, name, value, n}}, not {entry}");
     let axes = entry.get("slice").and_then(Json::as_object).ok_or_else(wrong)?;
     let axes: BTreeMap<&String, String> = axes
         .iter()
@@ -87,7 +124,12 @@ fn sliced(entry: &Json) -> Result<Metric, String> {
         name: entry.get("name").and_then(Json::as_str).ok_or_else(wrong)?.to_owned(),
         slice: slice.join(","),
         value: entry.get("value").and_then(number).ok_or_else(wrong)?,
-        n: entry.get("n").and_then(Json::as_u64),
+        // Databases count to 2^63.
+        n: entry
+            .get("n")
+            .filter(|n| !n.is_null())
+            .map(|n| n.as_i64().and_then(|n| n.try_into().ok()).ok_or_else(wrong))
+            .transpose()?,
     })
 }
 
@@ -100,27 +142,22 @@ pub(crate) fn bindings(params: &[(Name, Scalar)], cell: &Cell, metrics: &[Metric
     for (name, value) in cell.values() {
         bindings.bind(format!("matrix.{name}"), value_of(value));
     }
-    bind_metrics(&mut bindings, "metrics.", metrics);
+    bind_metrics(&mut bindings, metrics);
     bindings
 }
 
-/// Adds what earlier steps reported, as `steps.NAME.metrics.METRIC`.
-pub(crate) fn bind_step(bindings: &mut Bindings, step: &Name, metrics: &[Metric]) {
-    bind_metrics(bindings, &format!("steps.{step}.metrics."), metrics);
-}
-
-fn bind_metrics(bindings: &mut Bindings, prefix: &str, metrics: &[Metric]) {
+fn bind_metrics(bindings: &mut Bindings, metrics: &[Metric]) {
     let mut slices: HashMap<&str, Vec<Slice>> = HashMap::new();
     for metric in metrics {
         if metric.slice.is_empty() {
-            bindings.bind(format!("{prefix}{}", metric.name), Value::Float(metric.value));
+            bindings.bind(format!("metrics.{}", metric.name), Value::Float(metric.value));
         } else {
             let slice = Slice { label: metric.slice.clone(), value: metric.value, rows: metric.n.unwrap_or(0) };
             slices.entry(&metric.name).or_default().push(slice);
         }
     }
     for (name, slices) in slices {
-        bindings.bind_slices(format!("{prefix}{name}"), slices);
+        bindings.bind_slices(format!("metrics.{name}"), slices);
     }
 }
 
@@ -130,6 +167,13 @@ pub(crate) fn unmet(conditions: &[Expr], bindings: &Bindings) -> Option<String> 
         .iter()
         .find(|condition| !matches!(condition.eval_condition(bindings), Ok(true)))
         .map(|condition| format!("require: {}", condition.explain(bindings)))
+}
+
+/// The first condition of a step that an earlier result does not meet, explained.
+pub(crate) fn unmet_by(step: &Step, derived: &Derived, earlier: &Earlier) -> Option<String> {
+    let params = derived.facts.params_for(&derived.cell);
+    let message = unmet(&step.require, &bindings(&params, &derived.cell, &earlier.metrics))?;
+    Some(format!("{message} (in the result of run #{} that was to be reused)", earlier.run_number))
 }
 
 /// All parameters in force, as conditions see them.
@@ -154,12 +198,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.json");
         std::fs::write(&path, text).unwrap();
-        metrics(&path)
+        metrics(&path, &Masker::default())
     }
 
     #[test]
     fn metrics_and_slices_are_read() {
-        let found = parse(r#"{"f1": 0.5, "slices": [{"slice": {"sex": "f", "age": 3}, "name": "f1", "value": 1, "n": 4}]}"#);
+        let found =
+            parse(r#"{"f1": 0.5, "slices": [{"slice": {"sex": "f", "age": 3}, "name": "f1", "value": 1, "n": 4}]}"#);
         let metric = |slice: &str, value, n| Metric { name: "f1".into(), slice: slice.into(), value, n };
         assert_eq!(found.unwrap(), [metric("", 0.5, None), metric("age=3,sex=f", 1.0, Some(4))]);
     }
@@ -171,6 +216,12 @@ mod tests {
             ("[1]", "object"),
             ("{", "JSON"),
             (r#"{"slices": [{"name": "f1"}]}"#, "slices"),
+            (r#"{"slices": [{"slice": {}, "name": "f1", "value": 1, "n": 9223372036854775808}]}"#, "slices"),
+            (
+                r#"{"slices": [{"slice": {"a": 1}, "name": "f", "value": 1}, {"slice": {"a": "1"}, "name": "f", "value": 2}]}"#,
+                "twice",
+            ),
+            ("{\"f\\u0000\": 1}", "NUL"),
         ] {
             let message = parse(text).unwrap_err();
             assert!(message.contains(part), "{message}");

@@ -1,26 +1,29 @@
 //! Going on with a run whose owner is dead, or that failed or was cancelled: under its number, its definition, its
 //! parameters and its pins. What is settled stays; what is alive is taken up where it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use runstone_core::cell::Cell;
-use runstone_core::machine::{Layout, Machine, Prior};
+use runstone_core::cell::{Cell, task_name};
+use runstone_core::machine::{Layout, Machine, Prior, TaskLayout};
 use runstone_core::name::Name;
-use runstone_core::record::{AttemptRecord, MaterializationRecord, Metric, NodeId, RunRecord, RunState, TaskRecord, TaskState};
+use runstone_core::record::{
+    AttemptRecord, AttemptState, MaterializationRecord, Metric, NodeId, RunRecord, RunState, TaskRecord, TaskState,
+};
 use runstone_core::scalar::Scalar;
-use runstone_core::store::Store;
+use runstone_core::store::{Store, StoreError};
 use runstone_exec::local::ForkServer;
 use runstone_exec::local::journal::{self, Entry as Journal};
-use uuid::Uuid;
 
 use crate::begin::{self, Bench, Kept, RunError, RunOptions};
 use crate::clock;
-use crate::driver::{Control, Driver, Known, KnownTask, Live, Parts, PickUp, Summary, TaskData};
+use crate::driver::{Control, Driver, Live, Parts, PickUp, Summary, TaskData};
+use crate::failpoint;
 use crate::hooks;
-use crate::ledger::{Entry, Published};
+use crate::ledger::{Entry, Ledger, Published};
 use crate::owner;
+use crate::pins;
 use crate::prepare::{Definition, Prepared, prepare_again};
 use crate::report::{Counts, Reporter, RunEvent};
 use crate::site::Site;
@@ -57,43 +60,22 @@ pub fn resume(
     let Some(lock) = lock else { return Err(RunError::Busy(record.number)) };
     let (prepared, kept) = prepare(site, store.as_mut(), record)?;
     let bench = Bench::with_lock(&folder, lock.into(), server).map_err(failed)?;
-    let Some(owner) = store.take_over(record.id, true, clock::now())? else { return Err(RunError::Over(record.number)) };
+    let Some(owner) = store.take_over(record.id, true, clock::now())? else {
+        return Err(RunError::Over(record.number));
+    };
+    failpoint::hit("after_take_over");
     let past = Past::read(store.as_mut(), record, &folder)?;
     let prepared = Arc::new(prepared);
-    let mut ledger = begin::pinned(&prepared, store.as_mut())?;
-    let mut layout = Layout::new(&prepared.pipeline, &prepared.graph, &prepared.selection);
-    let mut rest = past.by_name();
-    let mut counts = Counts::default();
-    let mut tasks = Vec::with_capacity(prepared.graph.tasks.len());
-    for (index, task) in prepared.graph.tasks.iter().enumerate() {
-        let label = prepared.graph.label(&prepared.pipeline, task.node).to_owned();
-        let known = rest.remove(&(label, task.cell.key())).map(|record| past.known(record, &task.cell));
-        let fallback = TaskData::new(task.node, task.cell.clone(), u32::try_from(index).unwrap_or(u32::MAX));
-        let Some(known) = known else {
-            tasks.push(fallback);
-            continue;
-        };
-        layout.tasks[index].prior = known.prior;
-        if let Prior::Settled(state) = known.prior {
-            counts.add(state);
-        }
-        if let Some(entry) = known.entry {
-            ledger.enter(task.node, Entry { task: Some(index), ..entry });
-        }
-        tasks.push(TaskData { node: task.node, ..known.data });
-    }
-    let open = tasks.len() + rest.len();
+    let ledger = pins::ledger(&prepared, &kept.standing, store.as_mut())?;
+    let layout = Layout::new(&prepared.pipeline, &prepared.graph, &prepared.selection);
+    let Laid { layout, tasks, ledger, expanded, counts } = past.lay_out(&prepared, layout, ledger)?;
     reporter.event(&RunEvent::RunStarted {
         number: record.number,
         run: record.id,
         pipeline: record.pipeline.clone(),
-        tasks: u32::try_from(open).unwrap_or(u32::MAX) - counts.total(),
+        tasks: u32::try_from(past.tasks.len()).unwrap_or(u32::MAX) - counts.total(),
         resumed: true,
     });
-    let known = Known(rest.into_iter().map(|(key, record)| {
-        let cell = Cell::parse(&key.1);
-        (key, past.known(record, &cell))
-    }).collect());
     control(Control(bench.events.0.clone()));
     let fail_fast = kept.fail_fast || options.fail_fast;
     let parts = Parts {
@@ -109,7 +91,7 @@ pub fn resume(
         tasks,
         ledger,
         external: kept.pins.into_iter().map(|(name, version, found)| ((name, version), found)).collect(),
-        known,
+        expanded,
         counts,
         next_row: past.next_row,
         relock: false,
@@ -122,7 +104,6 @@ pub fn resume(
 }
 
 fn prepare(site: &Site, store: &mut dyn Store, record: &RunRecord) -> Result<(Prepared, Kept), RunError> {
-    let damaged = |message: String| RunError::Store(runstone_core::store::StoreError::Damaged(message));
     let kept: Kept = serde_json::from_value(record.request.clone())
         .map_err(|error| damaged(format!("the request of run #{} cannot be read: {error}", record.number)))?;
     let params: IndexMap<Name, Scalar> = serde_json::from_value(record.params.clone())
@@ -136,9 +117,22 @@ fn prepare(site: &Site, store: &mut dyn Store, record: &RunRecord) -> Result<(Pr
         overlays: kept.overlays.clone(),
         allow_unsupported: kept.allow_unsupported,
     };
-    // JSON keeps no difference between 1 and 1.0 that a declared type does not bring back.
     let prepared = prepare_again(definition, params, kept.selection.clone(), site.project.root())?;
     Ok((prepared, kept))
+}
+
+fn damaged(message: String) -> RunError {
+    RunError::Store(StoreError::Damaged(message))
+}
+
+/// A run as its next owner begins with it.
+struct Laid {
+    layout: Layout,
+    tasks: Vec<TaskData>,
+    ledger: Ledger,
+    /// Nodes whose items are on record.
+    expanded: HashSet<usize>,
+    counts: Counts,
 }
 
 /// What is on record of the run.
@@ -164,66 +158,90 @@ impl Past {
             metrics.entry(attempt).or_default().push(metric);
         }
         let attempts = store.attempts_by_id(&ids)?.into_iter().map(|attempt| (attempt.id, attempt)).collect();
-        let journal = journal::read(&owner::journal_path(folder)).unwrap_or_default();
+        // A journal that cannot be read says nothing, above all not that an attempt never started.
+        let journal = journal::read(&owner::journal_path(folder))
+            .map_err(|error| RunError::Folder { folder: folder.display().to_string(), message: error.to_string() })?;
         let next_row = tasks.iter().map(|task| task.index + 1).max().unwrap_or(0);
         Ok(Self { tasks, attempts, published, metrics, journal, next_row })
     }
 
-    fn by_name(&self) -> HashMap<(String, String), &TaskRecord> {
-        self.tasks.iter().map(|task| ((task.step.clone(), task.cell.clone()), task)).collect()
+    /// Puts what is on record in its place: tasks of the graph in theirs, those of a `foreach` behind them.
+    fn lay_out(&self, prepared: &Prepared, layout: Layout, ledger: Ledger) -> Result<Laid, RunError> {
+        let graph = &prepared.graph;
+        let mut laid = Laid { layout, tasks: Vec::new(), ledger, expanded: HashSet::new(), counts: Counts::default() };
+        let name = |task: &TaskRecord| (task.step.clone(), task.cell.clone());
+        let mut rest: HashMap<(String, String), &TaskRecord> =
+            self.tasks.iter().map(|task| (name(task), task)).collect();
+        for (index, task) in graph.tasks.iter().enumerate() {
+            let label = graph.label(&prepared.pipeline, task.node).to_owned();
+            match rest.remove(&(label, task.cell.key())) {
+                Some(record) => self.place(&mut laid, task.node, task.cell.clone(), record, index),
+                // Not part of the run, and nowhere on record.
+                None => laid.tasks.push(TaskData::new(task.node, task.cell.clone(), u32::MAX)),
+            }
+        }
+        let mut rest: Vec<&TaskRecord> = rest.into_values().collect();
+        rest.sort_unstable_by_key(|record| record.index);
+        for record in rest {
+            let node = prepared.pipeline.steps.get_index_of(record.step.as_str());
+            let node = node.filter(|&node| laid.layout.nodes[node].expands).ok_or_else(|| {
+                let task = task_name(&record.step, &record.cell);
+                damaged(format!("task {task} is on record, and the definition of its run does not have it"))
+            })?;
+            let index = laid.layout.tasks.len();
+            laid.layout.tasks.push(TaskLayout { node, prior: Prior::Open { attempts: 0 } });
+            laid.expanded.insert(node);
+            self.place(&mut laid, node, Cell::parse(&record.cell), record, index);
+        }
+        Ok(laid)
     }
 
-    /// What is known of a task; its node is filled in by the caller.
-    fn known(&self, record: &TaskRecord, cell: &Cell) -> KnownTask {
-        let mut data = TaskData::new(0, cell.clone(), record.index);
-        let (prior, entry) = match record.state {
-            TaskState::Waiting | TaskState::Retrying => (Prior::Open { attempts: record.attempts }, None),
+    /// Makes a task of what is on record of it.
+    fn place(&self, laid: &mut Laid, node: usize, cell: Cell, record: &TaskRecord, index: usize) {
+        let mut data = TaskData::new(node, cell, record.index);
+        let prior = match record.state {
+            TaskState::Waiting | TaskState::Retrying => Prior::Open { attempts: record.attempts },
             TaskState::Assigned => {
                 let (prior, live) = self.live(record);
                 data.live = live;
-                (prior, None)
+                prior
             }
-            state => (Prior::Settled(state), self.entry(record, cell)),
+            state => {
+                laid.counts.add(state);
+                Prior::Settled(state)
+            }
         };
-        KnownTask { data, prior, entry }
+        if let Some(entry) = self.entry(record, &data.cell, index) {
+            laid.ledger.enter(node, entry);
+        }
+        laid.layout.tasks[index].prior = prior;
+        laid.tasks.push(data);
     }
 
-    fn entry(&self, record: &TaskRecord, cell: &Cell) -> Option<Entry> {
+    fn entry(&self, record: &TaskRecord, cell: &Cell, index: usize) -> Option<Entry> {
         if !matches!(record.state, TaskState::Succeeded | TaskState::Reused) {
             return None;
         }
         let attempt = record.attempt?;
         let outputs = self.published.get(&attempt).into_iter().flatten().map(Published::on_record).collect();
         let metrics = self.metrics.get(&attempt).cloned().unwrap_or_default();
-        Some(Entry { task: None, cell: cell.clone(), outputs, metrics })
+        Some(Entry { task: Some(index), cell: cell.clone(), outputs, metrics })
     }
 
     /// An attempt that was on record and not over when the last owner died.
     fn live(&self, record: &TaskRecord) -> (Prior, Option<Live>) {
-        let Some(attempt) = record.attempt.and_then(|id| self.attempts.get(&id)) else {
+        let attempt = record.attempt.and_then(|id| self.attempts.get(&id));
+        let is_live =
+            |attempt: &&AttemptRecord| matches!(attempt.state, AttemptState::Assigned | AttemptState::Running);
+        let Some(attempt) = attempt.filter(is_live) else {
             return (Prior::Open { attempts: record.attempts }, None);
         };
-        let pick_up = self.pick_up(attempt.uuid);
+        let pick_up = PickUp::of(attempt.uuid, &self.journal);
         let prior = Prior::Live { number: attempt.number, spawned: pick_up.is_some() };
         let mut live = Live::new(attempt.uuid, attempt.number);
         live.started = pick_up.is_some();
         live.pick_up = pick_up;
         live.asked = Some(attempt.fingerprint);
         (prior, Some(live))
-    }
-
-    /// What the journal says of an attempt: an outcome, a supervisor, or nothing; then it was never started, and with
-    /// the lock of the run in our hands nobody will start it but us.
-    fn pick_up(&self, attempt: Uuid) -> Option<PickUp> {
-        let ended = self.journal.iter().find_map(|entry| match entry {
-            Journal::Ended(record) if record.attempt == attempt => Some(PickUp::Ended(record.clone())),
-            _ => None,
-        });
-        ended.or_else(|| {
-            self.journal.iter().rev().find_map(|entry| match entry {
-                Journal::Started(started) if started.attempt == attempt => Some(PickUp::Started(started.clone())),
-                _ => None,
-            })
-        })
     }
 }

@@ -9,10 +9,11 @@ use runstone_core::executor::SecretEnv;
 use runstone_core::record::ContentKind;
 use runstone_core::spec::model::{EnvValue, Step};
 use runstone_exec::local::Masker;
-use runstone_exec::objects::{Checkouts, ObjectError, ObjectKind, ObjectStore};
+use runstone_exec::objects::{Checkouts, Limits, ObjectError, ObjectKind, ObjectStore, Overwrite};
 use runstone_exec::python::{Environments, Installer, Settings};
-use runstone_exec::scan::Scanner;
+use runstone_exec::scan::{Scanner, SourcePattern};
 
+use crate::ledger::Published;
 use crate::project::Project;
 
 /// See the module. Cheap to clone.
@@ -69,9 +70,40 @@ impl Site {
         });
         let (config, root) = (self.project.config(), self.project.root());
         let value = |name: &str| {
-            config.secret(name, root, |key| self.environment.get(key).map(Into::into)).map_err(|error| crate::text(&error))
+            config
+                .secret(name, root, |key| self.environment.get(key).map(Into::into))
+                .map_err(|error| crate::text(&error))
         };
         wanted.map(|(variable, name)| Ok((variable.clone(), value(name)?))).collect::<Result<_, _>>().map(SecretEnv)
+    }
+
+    /// Puts a private copy of a publication where people look, unless that is there already.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(crate) fn place(&self, dest: &Path, published: &Published) -> Result<(), String> {
+        if self.holds(dest, published) {
+            return Ok(());
+        }
+        self.objects
+            .restore(published.hash, object_kind(published.kind), dest, Overwrite::Replace)
+            .map_err(|error| format!("cannot publish to {}: {}", dest.display(), crate::text(&error)))
+    }
+
+    /// Whether these bytes are there, by what is remembered of the place. What cannot be looked at is replaced.
+    fn holds(&self, dest: &Path, published: &Published) -> bool {
+        let Ok(found) = dest.symlink_metadata() else { return false };
+        match published.kind {
+            ContentKind::File if found.is_file() => {
+                self.scanner.hash_file(dest, Limits::default()).is_ok_and(|(file, _)| file.hash == published.hash)
+            }
+            ContentKind::Dir if found.is_dir() => {
+                let all = SourcePattern::parse(&dest.to_string_lossy()).ok().filter(|pattern| !pattern.is_glob());
+                let scan = all.and_then(|all| self.scanner.scan(&all, Limits::default()).ok());
+                scan.is_some_and(|scan| scan.content().hash == published.hash)
+            }
+            _ => false,
+        }
     }
 
     /// Masks the secrets of a step in anything it reports.

@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use runstone_core::attempt::Cause;
 use runstone_core::machine::Failure;
 use runstone_core::spec::model::Source;
 use runstone_exec::fetch;
 use runstone_exec::objects::{Batch, Collected, Limits, ObjectError};
-use runstone_exec::scan::{PatternError, SourcePattern};
+use runstone_exec::scan::{PatternError, Scan, SourcePattern};
 
 use crate::site::Site;
 
@@ -43,13 +44,22 @@ pub(crate) fn read(site: &Site, folder: &Path, source: &Source) -> Result<ReadCo
 
 fn read_path(site: &Site, folder: &Path, path: &str) -> Result<ReadContent, Failure> {
     let pattern = pattern(folder, path).map_err(|error| failure(Cause::Internal, crate::text(&error)))?;
-    let scan = site.scanner.scan(&pattern, Limits::default()).map_err(|error| unreadable(&error))?;
-    if pattern.is_glob() && scan.content().files == 0 {
-        return Err(failure(Cause::MissingOutput, format!("no file matches {path}")));
-    }
+    let scan = scan(site, &pattern)?;
     let mut objects = Batch::default();
     let content = scan.snapshot_into(&site.objects, &mut objects).map_err(|error| unreadable(&error))?;
     Ok(ReadContent { content, file_name: file_name(&pattern), objects })
+}
+
+/// Looks at a source, without taking anything of it.
+///
+/// # Errors
+/// A [`Failure`], with cause `missing_output` where nothing is there.
+pub(crate) fn scan(site: &Site, pattern: &SourcePattern) -> Result<Scan, Failure> {
+    let scan = site.scanner.scan(pattern, Limits::default()).map_err(|error| unreadable(&error))?;
+    if pattern.is_glob() && scan.content().files == 0 {
+        return Err(failure(Cause::MissingOutput, format!("no file matches {}", pattern.as_str())));
+    }
+    Ok(scan)
 }
 
 /// A file keeps its name, a folder too; the files of a glob are named after the folder they are in.
@@ -60,17 +70,20 @@ fn file_name(pattern: &SourcePattern) -> String {
 
 fn read_url(site: &Site, url: &str) -> Result<ReadContent, Failure> {
     let folder = Downloads::new(site).map_err(|error| failure(Cause::Internal, crate::text(&error)))?;
-    let fetched = fetch::fetch(url, &folder.0, None, &fetch::FetchLimits::default(), &mut |_| ControlFlow::Continue(()))
+    let fetched = fetch::fetch(url, &folder.0, None, &fetch::FetchLimits::default(), &mut |_| stopped(site))
         .map_err(|error| failure(Cause::Internal, crate::text(&error)))?;
     let fetch::Fetched::File(file) = fetched else {
         return Err(failure(Cause::Internal, format!("{url} answered that nothing changed, which was not asked")));
     };
     let mut objects = Batch::default();
-    let content = site
-        .objects
-        .import_file(&file.path, Limits::default(), &mut objects)
-        .map_err(|error| unreadable(&error))?;
+    let content =
+        site.objects.import_file(&file.path, Limits::default(), &mut objects).map_err(|error| unreadable(&error))?;
     Ok(ReadContent { content, file_name: file.file_name, objects })
+}
+
+/// Whether a download is to go on.
+fn stopped(site: &Site) -> ControlFlow<()> {
+    if site.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// A private folder for one download, removed when it goes out of scope.
@@ -100,7 +113,7 @@ fn unreadable(error: &ObjectError) -> Failure {
     failure(cause, crate::text(error))
 }
 
-fn failure(cause: Cause, message: String) -> Failure {
+pub(crate) fn failure(cause: Cause, message: String) -> Failure {
     Failure { cause, exit_code: None, message }
 }
 

@@ -62,8 +62,8 @@ pub(crate) fn spec(
         let venv = site.python.ensure(place.cwd, &python.locked, tell).map_err(|error| crate::text(&error))?;
         layout.activate(&venv);
     }
-    layout.env("RUN_ID", place.run_number);
-    layout.env("ATTEMPT", place.number);
+    layout.env("RUN_ID", &place.run_number);
+    layout.env("ATTEMPT", &place.number);
     layout.path("TMPDIR", "tmp");
     layout.path("METRICS", METRICS);
     layout.path("METADATA", METADATA);
@@ -190,7 +190,7 @@ struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    fn env(&mut self, name: &str, value: impl ToString) {
+    fn env(&mut self, name: &str, value: &impl ToString) {
         self.env.insert(name.to_owned(), value.to_string());
     }
 
@@ -254,9 +254,13 @@ impl Layout<'_> {
 
     fn lay(&mut self, site: &Site, relative: &str, thing: &Thing, copy: bool) -> Result<(), String> {
         let kind = crate::site::object_kind(thing.kind);
-        let presence = site.objects.check(thing.hash, kind, thing.size, Depth::Root).map_err(|error| crate::text(&error))?;
+        let presence =
+            site.objects.check(thing.hash, kind, thing.size, Depth::Root).map_err(|error| crate::text(&error))?;
         if presence != Presence::Present {
-            return Err(format!("the content of input {} is no longer in the store; run again to make it anew", thing.file_name));
+            return Err(format!(
+                "the content of input {} is no longer in the store; run again to make it anew",
+                thing.file_name
+            ));
         }
         let source = match thing.kind {
             ContentKind::File => site.objects.path(thing.hash),
@@ -309,7 +313,7 @@ impl Layout<'_> {
     fn activate(&mut self, venv: &Venv) {
         let path = self.env.get("PATH").cloned().unwrap_or_default();
         for (name, value) in venv.variables(&path) {
-            self.env(name, value);
+            self.env(name, &value);
         }
     }
 }

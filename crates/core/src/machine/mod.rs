@@ -10,8 +10,8 @@
 //! order given, before anything that follows from them is shown to anyone; the machine itself goes on at once, because
 //! the only way such a record can fail is that the run has a new owner, and then everything stops.
 //!
-//! Invariants: a task is settled once; a slot is held exactly from [`Command::Spawn`] to [`Input::Exited`]; no task of
-//! a node is touched before all the node needs is settled; no function here recurses over the graph.
+//! Invariants: a task is settled once; a slot is held exactly from [`Command::Spawn`] to [`Input::Exited`] (with
+//! `fail_fast` to [`Input::Ended`], so that nothing starts between a failure and its being known); no task of a node is touched before all the node needs is settled; no function here recurses over the graph.
 
 mod budget;
 mod layout;
@@ -53,6 +53,11 @@ pub enum Input {
     },
     /// The attempt asked for by [`Command::Assign`] is on record.
     Assigned {
+        /// The task.
+        task: usize,
+    },
+    /// It is on record, and an earlier result that stands for the task turned up meanwhile.
+    Superseded {
         /// The task.
         task: usize,
     },
@@ -138,7 +143,7 @@ pub enum Command {
         /// The task.
         task: usize,
     },
-    /// Put the next attempt on record. Answer: [`Input::Assigned`] or [`Input::Held`].
+    /// Put the next attempt on record. Answer: [`Input::Assigned`], [`Input::Superseded`] or [`Input::Held`].
     Assign {
         /// The task.
         task: usize,
@@ -337,6 +342,7 @@ impl Machine {
             Input::Opened { node, verdict } => self.opened(node, verdict),
             Input::Looked { task, answer } => self.looked(task, answer, now),
             Input::Assigned { task } => self.on_assigned(task),
+            Input::Superseded { task } => self.on_superseded(task, now),
             Input::Held { task } => self.on_held(task),
             Input::Released { task } => self.on_released(task),
             Input::Exited { task } => self.on_exited(task),
@@ -492,6 +498,21 @@ impl Machine {
         self.assigned.entry(class).or_default().insert(rank);
     }
 
+    /// Another run did the work between the look and the record: the attempt ends unused, and the task looks again.
+    fn on_superseded(&mut self, task: usize, now: Timestamp) {
+        if self.tasks[task].phase != Phase::Assigning {
+            return;
+        }
+        self.budget.count_ahead(self.class(task), -1);
+        if self.stopping.is_some() || self.draining {
+            return self.finish(task, TaskState::Cancelled, Some("the run was stopped".to_owned()));
+        }
+        let reason = Some("another run did the same work meanwhile".to_owned());
+        self.out.push(Command::Finish { task, next: TaskState::Retrying, reason, again: Some(now) });
+        self.tasks[task].phase = Phase::Looking;
+        self.out.push(Command::Look { task });
+    }
+
     fn on_held(&mut self, task: usize) {
         if self.tasks[task].phase == Phase::Assigning {
             self.tasks[task].attempts -= 1;
@@ -509,6 +530,13 @@ impl Machine {
     }
 
     fn on_exited(&mut self, task: usize) {
+        // Where the first failure stops everything, nothing is started before it is known that this was none.
+        if !self.policy.fail_fast {
+            self.release(task);
+        }
+    }
+
+    fn release(&mut self, task: usize) {
         if self.tasks[task].phase == Phase::Running {
             self.tasks[task].phase = Phase::Judging;
             self.budget.give_back(self.tasks[task].node, &self.layout);
@@ -516,7 +544,7 @@ impl Machine {
     }
 
     fn on_ended(&mut self, task: usize, failure: Option<Failure>, now: Timestamp) {
-        self.on_exited(task);
+        self.release(task);
         if self.tasks[task].phase != Phase::Judging {
             return;
         }

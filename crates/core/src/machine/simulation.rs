@@ -249,7 +249,8 @@ impl World {
                 } else {
                     seen.assigned = number;
                     seen.on_record = true;
-                    self.pending.push(Input::Assigned { task });
+                    let superseded = self.dice.roll(8) == 0;
+                    self.pending.push(if superseded { Input::Superseded { task } } else { Input::Assigned { task } });
                 }
             }
             Command::Spawn { task } => self.on_spawn(task),

@@ -1,45 +1,23 @@
 //! Attempts that somebody else started: those of an earlier owner of this run, and those of other runs whose owner is
 //! dead while tasks of this run wait for the same fingerprint.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use runstone_core::attempt::OutcomeRecord;
-use runstone_core::cell::Cell;
-use runstone_core::machine::{Input, Prior};
+use runstone_core::attempt::{Cause, OutcomeRecord};
+use runstone_core::machine::Input;
 use runstone_core::record::{AttemptRecord, TaskState};
-use runstone_core::store::{Applied, Change, FinishAttempt, Ownership};
-use runstone_exec::local::journal::{self, Entry as Journal};
+use runstone_core::store::{Applied, Change, FinishAttempt, Flight, Ownership, RunRef};
+use runstone_exec::local::journal;
 use uuid::Uuid;
 
-use super::{DriveError, Driver, Event, TaskData};
+use super::{DriveError, Driver, Event, PickUp};
 use crate::clock;
+use crate::collected::Notes;
 use crate::derive::Derived;
 use crate::judge::{self, Case, Judgement};
-use crate::ledger::Entry;
 use crate::owner;
-
-/// Cells of `foreach` steps on record from an earlier part of the run, by step and cell.
-#[derive(Debug, Default)]
-pub(crate) struct Known(pub(crate) HashMap<(String, String), KnownTask>);
-
-/// One of them.
-#[derive(Debug)]
-pub(crate) struct KnownTask {
-    pub(crate) data: TaskData,
-    pub(crate) prior: Prior,
-    pub(crate) entry: Option<Entry>,
-}
-
-impl Known {
-    /// The task of a cell; its cell and node are those of the running loop, whose index the entry gets.
-    pub(super) fn take(&mut self, step: &str, cell: &Cell) -> Option<KnownTask> {
-        let mut known = self.0.remove(&(step.to_owned(), cell.key()))?;
-        known.data.cell = cell.clone();
-        Some(known)
-    }
-}
+use crate::report::RunEvent;
 
 /// A dead run that this loop holds the lock of, while attempts of it are seen to their end.
 #[derive(Debug)]
@@ -79,38 +57,47 @@ impl Driver<'_> {
     /// Takes an attempt over where the owner of its run is proven dead.
     fn adopt_if_orphaned(&mut self, task: usize) -> Result<(), DriveError> {
         let flight = self.held[&task].clone();
-        let folder = self.site.project.run_dir(flight.run.0);
-        if !self.orphans.contains_key(&flight.run) {
-            let Ok(Some(lock)) = owner::try_lock(&folder) else { return Ok(()) };
-            let Some(owner) = self.reader.take_over(flight.run, false, clock::now())? else { return Ok(()) };
-            self.orphans.insert(flight.run, Orphan { _lock: lock, owner });
-        }
-        let owner = self.orphans[&flight.run].owner;
+        let Some(owner) = self.take_run_over(&flight)? else { return Ok(()) };
         let Some(attempt) = self.reader.attempts_by_id(&[flight.attempt])?.pop() else { return Ok(()) };
+        let (uuid, path) = (flight.uuid, owner::journal_path(&self.site.project.run_dir(flight.run.0)));
+        // A journal that cannot be read says nothing, above all not that an attempt never started.
+        let Ok(entries) = journal::read(&path) else { return Ok(()) };
+        let pick_up = PickUp::of(uuid, &entries);
+        if let Some(PickUp::Started(started)) = &pick_up
+            && self.executor.adopt(started, &path).is_err()
+        {
+            return Ok(());
+        }
         let derived = self.tasks[task].derived.clone().expect("a task that waits has a fingerprint");
-        let step = self.tasks[task].node;
-        let uuid = flight.uuid;
-        self.adoptions.insert(uuid, Adoption { owner, attempt, derived, step });
-        let path = owner::journal_path(&folder);
-        let entries = journal::read(&path).unwrap_or_default();
-        let ended = entries.iter().find_map(|entry| match entry {
-            Journal::Ended(record) if record.attempt == uuid => Some(record.clone()),
-            _ => None,
-        });
-        let started = entries.into_iter().rev().find_map(|entry| match entry {
-            Journal::Started(started) if started.attempt == uuid => Some(started),
-            _ => None,
-        });
-        match (ended, started) {
-            (Some(record), _) => self.judge_adopted(record),
-            (None, Some(started)) if self.executor.adopt(&started, &path).is_ok() => {}
-            (None, _) => {
-                let message = "its run was killed before it started".to_owned();
-                let lost = super::live::without_process(runstone_core::attempt::Cause::Lost, message, clock::now());
-                self.adopted(uuid, Box::new(lost));
-            }
+        self.adoptions.insert(uuid, Adoption { owner, attempt, derived, step: self.tasks[task].node });
+        match pick_up {
+            Some(PickUp::Started(_)) => {}
+            Some(PickUp::Ended(record)) => self.judge_adopted(record),
+            Some(PickUp::Gone(message)) => self.lost_adopted(uuid, message),
+            None => self.lost_adopted(uuid, "its run was killed before it started".to_owned()),
         }
         Ok(())
+    }
+
+    /// The right to write a run whose owner is dead. None where that is not proven: a free lock proves it only for runs
+    /// that keep their state here.
+    fn take_run_over(&mut self, flight: &Flight) -> Result<Option<Ownership>, DriveError> {
+        if let Some(orphan) = self.orphans.get(&flight.run) {
+            return Ok(Some(orphan.owner));
+        }
+        let run = self.reader.run(&RunRef::Prefix(flight.run.to_string()))?;
+        if run.is_none_or(|run| run.store_marker != self.site.objects.marker()) {
+            return Ok(None);
+        }
+        let folder = self.site.project.run_dir(flight.run.0);
+        let Ok(Some(lock)) = owner::try_lock(&folder) else { return Ok(None) };
+        let Some(owner) = self.reader.take_over(flight.run, false, clock::now())? else { return Ok(None) };
+        self.orphans.insert(flight.run, Orphan { _lock: lock, owner });
+        Ok(Some(owner))
+    }
+
+    fn lost_adopted(&mut self, uuid: Uuid, message: String) {
+        self.adopted(uuid, Box::new(super::live::without_process(Cause::Lost, message, clock::now())));
     }
 
     pub(super) fn judge_adopted(&mut self, record: OutcomeRecord) {
@@ -125,6 +112,14 @@ impl Driver<'_> {
                 format!("{}/{}.{output}", attempt.pipeline, attempt.step)
             }
         };
+        // The same is asked of the waiting task, whose secrets were there when it was looked up.
+        let ready = Notes::open(&self.site.project.run_dir(attempt.run.0))
+            .map_err(|error| error.to_string())
+            .and_then(|notes| Ok((Arc::new(notes), self.site.secrets(step)?)));
+        let (notes, secrets) = match ready {
+            Ok(ready) => ready,
+            Err(message) => return self.cannot_settle(uuid, &message),
+        };
         let case = Case {
             record,
             folder: self.site.project.attempt_dir(attempt.run.0, attempt.task, attempt.number),
@@ -132,7 +127,9 @@ impl Driver<'_> {
             step: Arc::new(step.clone()),
             derived: Arc::clone(&adoption.derived),
             home: self.prepared.folder.clone(),
-            masker: self.site.secrets(step).map(|secrets| crate::site::Site::masker(&secrets)).unwrap_or_default(),
+            masker: crate::site::Site::masker(&secrets),
+            notes,
+            again: true,
             tainted: None,
         };
         let (site, sender) = (self.site.clone(), self.sender.clone());
@@ -142,19 +139,30 @@ impl Driver<'_> {
         });
     }
 
+    fn cannot_settle(&mut self, uuid: Uuid, message: &str) {
+        if let Some(adoption) = self.adoptions.get(&uuid) {
+            let number = adoption.attempt.run_number;
+            let message = format!("an attempt of run #{number} could not be settled: {message}");
+            self.reporter.event(&RunEvent::Warning { message });
+        }
+        self.adoption_recorded(uuid);
+    }
+
     /// Records the end of an adopted attempt under its own run, then lets the tasks that waited look again.
     pub(super) fn adopted(&mut self, uuid: Uuid, judgement: Box<Judgement>) {
         let Some(adoption) = self.adoptions.get(&uuid) else { return };
         let (finish, objects) = finish_of(&adoption.attempt, *judgement);
         let owner = adoption.owner;
-        let outcome = self.site.objects.sync(objects).map_err(|error| crate::text(&error)).and_then(|()| {
-            self.reader.commit(owner, clock::now(), &[finish]).map_err(|error| crate::text(&error))
-        });
-        if let Err(message) = outcome.and_then(stale) {
-            let message = format!("an attempt of run #{} could not be settled: {message}", self.adoptions[&uuid].attempt.run_number);
-            self.reporter.event(&crate::report::RunEvent::Warning { message });
+        let outcome = self
+            .site
+            .objects
+            .sync(objects)
+            .map_err(|error| crate::text(&error))
+            .and_then(|()| self.reader.commit(owner, clock::now(), &[finish]).map_err(|error| crate::text(&error)));
+        match outcome.and_then(stale) {
+            Ok(()) => self.adoption_recorded(uuid),
+            Err(message) => self.cannot_settle(uuid, &message),
         }
-        self.adoption_recorded(uuid);
     }
 
     fn adoption_recorded(&mut self, uuid: Uuid) {

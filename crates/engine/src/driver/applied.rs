@@ -1,18 +1,36 @@
 //! What follows once changes are on record: processes start, waiting tasks look again, people are told.
 
+use std::path::PathBuf;
+
 use runstone_core::machine::Input;
-use runstone_core::store::{Applied, PinSource};
 use runstone_core::record::NodeId;
-use runstone_exec::objects::Overwrite;
+use runstone_core::store::{Applied, PinSource};
 
 use super::{DriveError, Driver, Event, Note};
-use crate::site;
+use crate::failpoint;
+use crate::report::RunEvent;
 
 impl Driver<'_> {
     pub(super) fn committed(&mut self, applied: Vec<Applied>) -> Result<(), DriveError> {
         let notes = self.under_way.take().expect("what is committed was under way");
         for (note, applied) in notes.into_iter().zip(applied) {
             self.follow(note, applied)?;
+        }
+        self.confirm()
+    }
+
+    /// Looks once more whether the tasks whose claims are on record by now still have to run. Until the claim another
+    /// run could finish the same work unnoticed; from the claim on, none can begin it.
+    fn confirm(&mut self) -> Result<(), DriveError> {
+        let claimed = std::mem::take(&mut self.claimed);
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        let fingerprints: Vec<_> = claimed.iter().map(|task| self.derived(*task).fingerprint).collect();
+        let found = self.reader.lookup(&fingerprints)?;
+        for (task, fingerprint) in claimed.into_iter().zip(fingerprints) {
+            let superseded = found.get(&fingerprint).is_some_and(|hit| self.is_usable(task, hit));
+            self.inputs.push_back(if superseded { Input::Superseded { task } } else { Input::Assigned { task } });
         }
         Ok(())
     }
@@ -23,10 +41,9 @@ impl Driver<'_> {
                 return Err(DriveError::Overtaken { task: "(the run)".to_owned() });
             }
             (Note::Nothing | Note::Ended, _) => {}
-            (
-                Note::Assigned { task } | Note::Finished { task, .. } | Note::Settled { task, .. },
-                Applied::Stale,
-            ) => return Err(DriveError::Overtaken { task: self.label(task).name }),
+            (Note::Assigned { task } | Note::Finished { task, .. } | Note::Settled { task, .. }, Applied::Stale) => {
+                return Err(DriveError::Overtaken { task: self.label(task).name });
+            }
             (Note::Assigned { task }, Applied::Busy(flight)) => {
                 if let Some(live) = self.tasks[task].live.take() {
                     self.by_attempt.remove(&live.uuid);
@@ -35,14 +52,24 @@ impl Driver<'_> {
                 self.release_own(task);
                 self.inputs.push_back(Input::Held { task });
             }
-            (Note::Assigned { task }, _) => self.inputs.push_back(Input::Assigned { task }),
+            (Note::Assigned { task }, _) => {
+                failpoint::hit("after_intent");
+                if self.claims(task) {
+                    self.claimed.push(task);
+                } else {
+                    self.inputs.push_back(Input::Assigned { task });
+                }
+            }
             (Note::Finished { task, told, published }, applied) => {
                 if published && let Applied::Published { materializations, .. } = applied {
                     self.name(task, &materializations);
                     self.place(task);
                 }
-                self.reporter.event(&told);
+                if let Some(told) = told {
+                    self.reporter.event(&told);
+                }
                 self.release_own(task);
+                self.forget(task);
             }
             (Note::Settled { task, told }, applied) => {
                 if let Applied::Published { materializations, .. } = applied {
@@ -53,15 +80,23 @@ impl Driver<'_> {
                     self.reporter.event(&told);
                 }
                 self.release_own(task);
+                self.forget(task);
             }
         }
         Ok(())
     }
 
+    /// Lets go of what a settled task does not need any more, so that memory does not grow with what was done.
+    fn forget(&mut self, task: usize) {
+        if self.machine.settled(task).is_some() {
+            let data = &mut self.tasks[task];
+            (data.derived, data.read, data.hit) = (None, None, None);
+        }
+    }
+
     /// The publications of a task are on record under these nodes.
     fn name(&mut self, task: usize, nodes: &[NodeId]) {
-        let node = self.tasks[task].node;
-        let Some(entry) = self.ledger.of_task_mut(node, task) else { return };
+        let Some(entry) = self.ledger.of_task_mut(task) else { return };
         for (published, node) in entry.outputs.iter_mut().zip(nodes) {
             published.source = PinSource::Materialization(*node);
         }
@@ -78,27 +113,40 @@ impl Driver<'_> {
         }
     }
 
-    /// Puts outputs where people look. Their record is the truth; a copy that cannot be placed is only warned of.
-    fn place(&mut self, task: usize) {
+    /// Puts outputs where people look, unless they are there. Their record is the truth; a copy that cannot be placed is
+    /// only warned of.
+    pub(super) fn place(&mut self, task: usize) {
         let Some(step) = self.step_of(task) else { return };
-        let data = &self.tasks[task];
-        let Some(entry) = self.ledger.of_task(data.node, task) else { return };
-        let wanted: Vec<_> = step
-            .outputs
-            .iter()
-            .filter_map(|(name, output)| Some((output.publish.clone()?, entry.output(name)?.clone())))
-            .collect();
-        for (place, published) in wanted {
-            let dest = self.prepared.folder.join(&place);
-            let (objects, sender) = (std::sync::Arc::clone(&self.site.objects), self.sender.clone());
+        let Some(entry) = self.ledger.of_task(task) else { return };
+        let mut jobs = Vec::new();
+        let mut warnings = Vec::new();
+        for (name, output) in &step.outputs {
+            let Some(place) = &output.publish else { continue };
+            let dest: PathBuf = self.prepared.folder.join(place).components().collect();
+            match entry.output(name) {
+                Some(published) if published.tainted => {
+                    warnings
+                        .push(format!("{place} is left as it is: what `{}` made is tainted", self.label(task).name));
+                }
+                Some(published) => jobs.push((dest, published.clone())),
+                None if dest.symlink_metadata().is_ok() => {
+                    warnings.push(format!(
+                        "{place} is not of this run: `{}` did not write `{name}`",
+                        self.label(task).name
+                    ));
+                }
+                None => {}
+            }
+        }
+        for message in warnings {
+            self.reporter.event(&RunEvent::Warning { message });
+        }
+        for (dest, published) in jobs {
+            let (site, sender) = (self.site.clone(), self.sender.clone());
             self.placing += 1;
             self.helpers.run(move || {
-                let kind = site::object_kind(published.kind);
-                let placed = objects
-                    .restore(published.hash, kind, &dest, Overwrite::Replace)
-                    .map_err(|error| format!("cannot publish to {}: {}", dest.display(), crate::text(&error)));
                 // The loop waits for this, so somebody is there.
-                let _ = sender.send(Event::Placed(placed));
+                let _ = sender.send(Event::Placed(site.place(&dest, &published)));
             });
         }
     }

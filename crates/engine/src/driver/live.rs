@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use runstone_core::attempt::{Cause, OutcomeRecord};
 use runstone_core::executor::{Report, Stop};
+use runstone_core::hash::Fingerprint;
 use runstone_core::machine::{Failure, Input};
 use runstone_core::record::AttemptEnd;
 use runstone_core::spec::model::Step;
 use runstone_core::time::Timestamp;
-use runstone_core::hash::Fingerprint;
-use runstone_exec::local::Masker;
-use runstone_exec::local::journal::Started;
+use runstone_exec::local::journal::{Entry as Journal, Started};
+use runstone_exec::local::{Masker, boot_id};
 use uuid::Uuid;
 
-use super::{Driver, Event, Staging};
+use super::lookup::OwnFlight;
+use super::{DriveError, Driver, Event, Staging};
 use crate::clock;
+use crate::derive::Derived;
+use crate::failpoint;
 use crate::judge::{self, Case, Judgement};
 use crate::report::RunEvent;
 use crate::staging::{self, Place};
@@ -46,41 +49,88 @@ pub(crate) enum PickUp {
     Ended(OutcomeRecord),
     /// It has, or had, a supervisor.
     Started(Started),
+    /// It ended with the machine, whatever it may have left.
+    Gone(String),
+}
+
+impl PickUp {
+    /// What a journal says of an attempt: an outcome, a supervisor, or nothing; then it was never started, and whoever
+    /// holds the lock of its run knows that nobody else will start it.
+    pub(crate) fn of(attempt: Uuid, journal: &[Journal]) -> Option<Self> {
+        let (mut started, mut ended) = (None, None);
+        for entry in journal {
+            match entry {
+                Journal::Started(entry) if entry.attempt == attempt => started = Some(entry),
+                Journal::Ended(entry) if entry.attempt == attempt => ended = Some(entry),
+                Journal::Started(_) | Journal::Ended(_) => {}
+            }
+        }
+        let Some(ended) = ended else { return started.cloned().map(Self::Started) };
+        let same_boot = |started: &Started| boot_id().is_ok_and(|boot| boot == started.boot_id);
+        if ended.is_clean_exit() && !started.is_some_and(same_boot) {
+            // Neither the journal nor what the step wrote was synced: the one may have outlived the other.
+            return Some(Self::Gone("the machine was restarted before its outputs were durable".to_owned()));
+        }
+        Some(Self::Ended(ended.clone()))
+    }
 }
 
 impl Live {
     pub(crate) fn new(uuid: Uuid, number: u32) -> Self {
-        Self { uuid, number, started: false, stop: None, masker: Masker::default(), judgement: None, tainted: None, asked: None, pick_up: None }
+        Self {
+            uuid,
+            number,
+            started: false,
+            stop: None,
+            masker: Masker::default(),
+            judgement: None,
+            tainted: None,
+            asked: None,
+            pick_up: None,
+        }
     }
 }
 
 impl Driver<'_> {
     /// Takes up an attempt of an earlier owner, if the task has one: works out again what is asked, and waits for its
     /// outcome or fetches it from the journal.
-    pub(super) fn take_up(&mut self, task: usize) {
-        let Some(asked) = self.tasks[task].live.as_ref().and_then(|live| live.asked) else { return };
+    pub(super) fn take_up(&mut self, task: usize) -> Result<(), DriveError> {
+        let Some(live) = self.tasks[task].live.as_ref() else { return Ok(()) };
+        let (Some(asked), attempt) = (live.asked, live.uuid) else { return Ok(()) };
         let derived = self.work_out_again(task);
         let changed = match &derived {
             Ok(derived) if derived.fingerprint == asked => None,
-            Ok(_) => Some("what is asked of the step is no longer what it was when the attempt was put on record".to_owned()),
+            Ok(_) => {
+                Some("what is asked of the step is no longer what it was when the attempt was put on record".to_owned())
+            }
             Err(message) => Some(message.clone()),
         };
-        self.tasks[task].derived = derived.ok().map(Arc::new);
+        let step = self.step_of(task).expect("only steps have attempts under way").clone();
+        let known = derived.unwrap_or_else(|_| Derived::outline(asked, &self.prepared, &step, &self.tasks[task].cell));
+        self.tasks[task].derived = Some(Arc::new(known));
+        if changed.is_none() && self.may_reuse(task) {
+            self.own_flights.entry(asked).or_insert(OwnFlight { holder: task, waiting: Vec::new() });
+        }
         let live = self.tasks[task].live.as_mut().expect("looked at above");
         live.tainted = changed;
-        match live.pick_up.take() {
-            None => {}
-            Some(PickUp::Ended(record)) => {
-                // The loop holds the other end itself.
-                let _ = self.sender.send(Event::Report(Report::Ended(record)));
+        let Some(pick_up) = live.pick_up.take() else { return Ok(()) };
+        // What it reports must not show what its secrets are.
+        let secrets = self.site.secrets(&step).map_err(|message| DriveError::TakeOver { attempt, message })?;
+        live.masker = crate::site::Site::masker(&secrets);
+        let report = match pick_up {
+            PickUp::Ended(record) => Report::Ended(record),
+            PickUp::Gone(message) => Report::Vanished { attempt, message },
+            PickUp::Started(started) => {
+                let journal = crate::owner::journal_path(&self.folder);
+                return self
+                    .executor
+                    .adopt(&started, &journal)
+                    .map_err(|message| DriveError::TakeOver { attempt, message });
             }
-            Some(PickUp::Started(started)) => {
-                let (attempt, journal) = (started.attempt, crate::owner::journal_path(&self.folder));
-                if let Err(message) = self.executor.adopt(&started, &journal) {
-                    let _ = self.sender.send(Event::Report(Report::Vanished { attempt, message }));
-                }
-            }
-        }
+        };
+        // The loop holds the other end itself.
+        let _ = self.sender.send(Event::Report(report));
+        Ok(())
     }
 
     /// Prepares an attempt that is on record; a thread of its own does so where it may take a while.
@@ -90,15 +140,15 @@ impl Driver<'_> {
             return self.never_started(task, Cause::Lost, changed);
         }
         let data = &self.tasks[task];
-        let (Some(step), Some(derived), Some(live)) =
-            (self.step_of(task), data.derived.clone(), data.live.as_ref())
+        let (Some(step), Some(derived), Some(live)) = (self.step_of(task), data.derived.clone(), data.live.as_ref())
         else {
             unreachable!("only attempts on record are started")
         };
         let (site, prepared, step) = (self.site.clone(), Arc::clone(&self.prepared), Arc::new(step.clone()));
         let slow = derived.facts.python.is_some()
             || derived.things().any(|(_, thing)| thing.kind == runstone_core::record::ContentKind::Dir);
-        let (uuid, number, run_number, folder) = (live.uuid, live.number, self.number, self.attempt_folder(task, live.number));
+        let (uuid, number, run_number, folder) =
+            (live.uuid, live.number, self.number, self.attempt_folder(task, live.number));
         let prepare = move |tell: &mut dyn FnMut(&str)| {
             let place = Place {
                 attempt: uuid,
@@ -124,7 +174,7 @@ impl Driver<'_> {
                 let _ = told.send(Event::Building { name: name.clone(), line: line.to_owned() });
             };
             let staged = Box::new(prepare(&mut tell));
-            let _ = sender.send(Event::Staged { task, staged });
+            let _ = sender.send(Event::Staged { task, attempt: uuid, staged });
         });
     }
 
@@ -145,6 +195,7 @@ impl Driver<'_> {
         if let Err(error) = self.executor.start(&spec, &secrets) {
             return self.never_started(task, Cause::Internal, crate::text(&error));
         }
+        failpoint::hit("after_spawn");
         self.reporter.event(&RunEvent::TaskStarted { task: label, attempt });
     }
 
@@ -170,12 +221,14 @@ impl Driver<'_> {
 
     /// The slots of the attempt are free from here on; looking at its outputs is done by another thread.
     pub(super) fn judge(&mut self, task: usize, record: OutcomeRecord) {
+        failpoint::hit("after_outcome");
         self.inputs.push_back(Input::Exited { task });
         let (Some(step), Some(derived), Some(live)) =
             (self.step_of(task), self.tasks[task].derived.clone(), self.tasks[task].live.as_ref())
         else {
-            return self.never_started(task, Cause::Lost, "what was asked of it cannot be worked out any more".to_owned());
+            unreachable!("only steps have attempts, and what is asked of them is worked out before")
         };
+        let attempt = live.uuid;
         let case = Case {
             record,
             folder: self.attempt_folder(task, live.number),
@@ -184,13 +237,15 @@ impl Driver<'_> {
             derived,
             home: self.prepared.folder.clone(),
             masker: live.masker.clone(),
+            notes: Arc::clone(&self.notes),
+            again: live.asked.is_some(),
             tainted: live.tainted.clone(),
         };
         let (site, sender) = (self.site.clone(), self.sender.clone());
         self.judges.run(move || {
             let judgement = Box::new(judge::judge(&site, &case));
             // Without a loop the outcome stays in the journal, where the next owner finds it.
-            let _ = sender.send(Event::Judged { task, judgement });
+            let _ = sender.send(Event::Judged { task, attempt, judgement });
         });
     }
 
@@ -199,6 +254,7 @@ impl Driver<'_> {
         self.by_attempt.remove(&live.uuid);
         let failure = judgement.failure.clone();
         live.judgement = Some(judgement);
+        failpoint::hit("after_collect");
         self.inputs.push_back(Input::Ended { task, failure });
     }
 

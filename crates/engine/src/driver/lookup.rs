@@ -5,19 +5,18 @@ use std::sync::Arc;
 use runstone_core::attempt::Cause;
 use runstone_core::cell::Cell;
 use runstone_core::expr::{Bindings, EvalError};
-use runstone_core::graph::{self, Work};
+use runstone_core::graph::Work;
 use runstone_core::machine::{Answer, Failure, Input, Prior, Verdict};
-use runstone_core::scalar::Scalar;
 use runstone_core::spec::model::{Action, Cache, Foreach, Source, Step};
-use runstone_core::store::Earlier;
+use runstone_core::store::{Change, Earlier, NewTask};
 use runstone_exec::objects::{Depth, Presence};
 
-use super::{DriveError, Driver, Event, TaskData};
+use super::{DriveError, Driver, Event, Note, TaskData};
 use crate::clock;
-use crate::derive::{self, Derived, Item, View};
+use crate::derive::{self, Derived, View};
 use crate::facts::{StepFacts, StepPython};
 use crate::items;
-use crate::ledger::Entry;
+use crate::report::RunEvent;
 use crate::reported;
 use crate::site::{self, Site};
 use crate::source::{self, ReadContent};
@@ -27,7 +26,7 @@ use crate::source::{self, ReadContent};
 pub(super) enum PythonState {
     /// Being resolved; these tasks wait for it.
     Resolving(Vec<usize>),
-    Resolved(Result<StepPython, String>),
+    Resolved(Box<StepPython>),
 }
 
 /// Who of this run is at a fingerprint.
@@ -47,7 +46,7 @@ impl Driver<'_> {
         let prepared = Arc::clone(&self.prepared);
         let Some(step) = prepared.graph.step(&prepared.pipeline, node) else { return Verdict::Go };
         if let Some(condition) = step.when.as_ref().filter(|condition| !names_cell(condition)) {
-            match condition.eval_condition(&self.bindings(step, &Cell::default())) {
+            match condition.eval_condition(&self.bindings(&Cell::default())) {
                 Ok(true) => {}
                 Ok(false) => return Verdict::Skip("its condition `when` is false".to_owned()),
                 Err(error) => return Verdict::Fail(unevaluated(&error)),
@@ -60,68 +59,43 @@ impl Driver<'_> {
     }
 
     fn expand(&mut self, node: usize, step: &Step, foreach: &Foreach) -> Verdict {
-        let items = match items::items(&self.site, &self.view(), foreach) {
-            Ok(items) => items,
+        if self.expanded.contains(&node) {
+            // Its tasks were put on record all at once, so none is missing.
+            return Verdict::Expand(Vec::new());
+        }
+        let found = self.ensure_items(node, foreach).and_then(|()| items::cells(step, foreach, &self.items[&node]));
+        let mut cells = match found {
+            Ok(cells) => cells,
             Err(message) => return Verdict::Fail(message),
         };
-        let values: Vec<Scalar> = items.iter().map(|item: &Item| item.value.clone()).collect();
-        let cells: Vec<Cell> = graph::item_cells(step, &foreach.item, &values)
-            .into_iter()
-            .filter(|cell| self.prepared.selection.chooses_cell(node, cell))
-            .collect();
-        self.items.insert(node, items);
-        let label = step.name.to_string();
-        let first = self.tasks.len();
-        let priors: Vec<Prior> = cells.into_iter().map(|cell| self.admit_cell(node, &label, cell)).collect();
-        for task in first..self.tasks.len() {
-            self.take_up(task);
+        cells.retain(|cell| self.prepared.selection.chooses_cell(node, cell));
+        let mut new = Vec::with_capacity(cells.len());
+        for cell in cells {
+            new.push(NewTask { index: self.next_row, step: step.name.to_string(), cell: cell.key() });
+            self.tasks.push(TaskData::new(node, cell, self.next_row));
+            self.next_row += 1;
         }
-        let count = u32::try_from(priors.len()).unwrap_or(u32::MAX);
-        self.reporter.event(&crate::report::RunEvent::TasksAdded { count });
+        let priors = vec![Prior::Open { attempts: 0 }; new.len()];
+        if !new.is_empty() {
+            let count = u32::try_from(new.len()).unwrap_or(u32::MAX);
+            self.record(Change::AddTasks(new), Note::Nothing);
+            self.reporter.event(&RunEvent::TasksAdded { count });
+        }
         Verdict::Expand(priors)
     }
 
-    /// Makes a task of a cell: the one that is on record from an earlier part of the run, or a new one.
-    fn admit_cell(&mut self, node: usize, step: &str, cell: Cell) -> Prior {
-        if let Some(known) = self.known.take(step, &cell) {
-            let task = Some(self.tasks.len());
-            self.tasks.push(TaskData { node, ..known.data });
-            if let Some(entry) = known.entry {
-                self.ledger.enter(node, Entry { task, cell, ..entry });
-            }
-            if let Prior::Settled(state) = known.prior {
-                self.counts.add(state);
-            }
-            if let Some(live) = &self.tasks[self.tasks.len() - 1].live {
-                self.by_attempt.insert(live.uuid, self.tasks.len() - 1);
-            }
-            return known.prior;
+    /// Finds the items of a `foreach` step, unless they are known.
+    fn ensure_items(&mut self, node: usize, foreach: &Foreach) -> Result<(), String> {
+        if !self.items.contains_key(&node) {
+            let items = items::items(&self.site, &self.view(), foreach)?;
+            self.items.insert(node, items);
         }
-        let row = self.next_row;
-        self.next_row += 1;
-        let new = runstone_core::store::NewTask { index: row, step: step.to_owned(), cell: cell.key() };
-        match self.outbox.last_mut() {
-            // The cells of a node become one change.
-            Some((runstone_core::store::Change::AddTasks(tasks), _)) => tasks.push(new),
-            _ => self.record(runstone_core::store::Change::AddTasks(vec![new]), super::Note::Nothing),
-        }
-        self.tasks.push(TaskData::new(node, cell, row));
-        Prior::Open { attempts: 0 }
+        Ok(())
     }
 
-    /// Values for `when`: parameters, the cell, and what earlier steps without expansion reported.
-    fn bindings(&self, step: &Step, cell: &Cell) -> Bindings {
-        let mut bindings = reported::bindings(&reported::all_params(&self.prepared.params), cell, &[]);
-        if let Some(condition) = &step.when {
-            for name in condition.names() {
-                let Some(other) = name.strip_prefix("steps.").and_then(|rest| rest.split('.').next()) else { continue };
-                let Some((index, _, other)) = self.prepared.pipeline.steps.get_full(other) else { continue };
-                if let Some(entry) = self.ledger.of(index).first() {
-                    reported::bind_step(&mut bindings, &other.name, &entry.metrics);
-                }
-            }
-        }
-        bindings
+    /// Values for `when`: parameters and the cell.
+    fn bindings(&self, cell: &Cell) -> Bindings {
+        reported::bindings(&reported::all_params(&self.prepared.params), cell, &[])
     }
 
     /// Answers every open look-up, all that can be with one question to the store.
@@ -153,7 +127,7 @@ impl Driver<'_> {
         }
         let step = step.expect("what is not read is a step");
         if let Some(condition) = step.when.as_ref().filter(|condition| names_cell(condition)) {
-            match condition.eval_condition(&self.bindings(step, &self.tasks[task].cell)) {
+            match condition.eval_condition(&self.bindings(&self.tasks[task].cell)) {
                 Ok(true) => {}
                 Ok(false) => return Some(Err(Answer::Skip("its condition `when` is false".to_owned()))),
                 Err(error) => return Some(Err(Answer::Failed(internal(unevaluated(&error))))),
@@ -162,10 +136,10 @@ impl Driver<'_> {
         if step.python.is_some() && !self.python_ready(node, task) {
             return None;
         }
-        let derived = self.step_facts(node, step).and_then(|facts| {
-            self.view().derive(node, step, &self.tasks[task].cell, &facts)
-        });
-        match derived {
+        if let Some(missing) = self.view().missing_output(step) {
+            return Some(Err(Answer::Skip(missing)));
+        }
+        match self.derive(node, step, task) {
             Ok(derived) => {
                 self.tasks[task].derived = Some(Arc::new(derived));
                 Some(Ok(()))
@@ -174,17 +148,24 @@ impl Driver<'_> {
         }
     }
 
+    fn derive(&mut self, node: usize, step: &Step, task: usize) -> Result<Derived, String> {
+        if let Some(foreach) = &step.foreach {
+            self.ensure_items(node, foreach)?;
+        }
+        let facts = self.step_facts(node, step)?;
+        self.view().derive(node, step, &self.tasks[task].cell, &facts)
+    }
+
     /// Works out what is asked of a task of an earlier owner. Its environments are resolved by now, or quickly.
     pub(super) fn work_out_again(&mut self, task: usize) -> Result<Derived, String> {
         let prepared = Arc::clone(&self.prepared);
         let node = self.tasks[task].node;
         let step = prepared.graph.step(&prepared.pipeline, node).ok_or("a source has no attempt under way")?;
         if step.python.is_some() && !matches!(self.pythons.get(&node), Some(PythonState::Resolved(_))) {
-            let python = StepPython::resolve(&self.site, &prepared.folder, step, false, &mut |_| {});
-            self.pythons.insert(node, PythonState::Resolved(python));
+            let python = StepPython::resolve(&self.site, &prepared.folder, step, false, &mut |_| {})?;
+            self.pythons.insert(node, PythonState::Resolved(Box::new(python)));
         }
-        let facts = self.step_facts(node, step)?;
-        self.view().derive(node, step, &self.tasks[task].cell, &facts)
+        self.derive(node, step, task)
     }
 
     fn read_source(&self, task: usize, source: Source) {
@@ -200,14 +181,7 @@ impl Driver<'_> {
         let content = match content {
             Ok(content) => content,
             Err(failure) => {
-                let optional = self.prepared.graph.nodes[self.tasks[task].node].dependents.iter().all(|&dependent| {
-                    let needs = &self.prepared.graph.nodes[dependent].needs;
-                    needs.iter().filter(|need| need.node == self.tasks[task].node).all(|need| {
-                        need.kind == graph::NeedKind::Data { optional: true }
-                    })
-                });
-                let is_file = self.step_of(task).is_none();
-                let answer = if is_file && optional && failure.cause == Cause::MissingOutput {
+                let answer = if self.prepared.may_be_absent(self.tasks[task].node, &failure) {
                     Answer::Skip("it is not there, and those who read it can do without".to_owned())
                 } else {
                     Answer::Failed(failure)
@@ -234,9 +208,8 @@ impl Driver<'_> {
             return Ok(Arc::clone(facts));
         }
         let python = match self.pythons.get(&node) {
-            Some(PythonState::Resolved(Ok(python))) => Some(python.clone()),
-            Some(PythonState::Resolved(Err(message))) => return Err(message.clone()),
-            _ => None,
+            Some(PythonState::Resolved(python)) => Some(StepPython::clone(python)),
+            Some(PythonState::Resolving(_)) | None => None,
         };
         let facts = Arc::new(StepFacts::gather(&self.site, &self.prepared, step, python)?);
         facts.keep(&self.site, &self.prepared.folder, &mut self.objects)?;
@@ -270,8 +243,17 @@ impl Driver<'_> {
     }
 
     pub(super) fn python_resolved(&mut self, node: usize, python: Result<StepPython, String>) {
-        if let Some(PythonState::Resolving(waiting)) = self.pythons.insert(node, PythonState::Resolved(python)) {
-            self.looks.extend(waiting);
+        let Some(PythonState::Resolving(waiting)) = self.pythons.remove(&node) else { return };
+        match python {
+            Ok(python) => {
+                self.pythons.insert(node, PythonState::Resolved(Box::new(python)));
+                self.looks.extend(waiting);
+            }
+            // Nothing is kept of it, so that whoever is tried again tries it again.
+            Err(message) => self.inputs.extend(waiting.into_iter().map(|task| {
+                let answer = Answer::Failed(internal(message.clone()));
+                Input::Looked { task, answer }
+            })),
         }
     }
 
@@ -291,6 +273,7 @@ impl Driver<'_> {
             }
             let hit = if shares { found.get(&fingerprint).cloned() } else { None };
             let answer = self.answer(task, hit);
+            let answer = self.with_secrets(task, answer);
             if shares && matches!(answer, Answer::Miss | Answer::Produced) {
                 self.own_flights.entry(fingerprint).or_insert(OwnFlight { holder: task, waiting: Vec::new() });
             }
@@ -302,14 +285,11 @@ impl Driver<'_> {
 
     fn answer(&mut self, task: usize, hit: Option<Earlier>) -> Answer {
         let was_read = self.tasks[task].read.is_some();
-        let usable = hit.filter(|hit| self.is_fresh(task, hit) && is_complete(&self.site, hit));
+        let usable = hit.filter(|hit| self.is_usable(task, hit));
         let Some(hit) = usable else { return if was_read { Answer::Produced } else { Answer::Miss } };
         if let Some(step) = self.step_of(task) {
             let derived = self.derived(task);
-            let params = derived.facts.params_for(&derived.cell);
-            let bindings = reported::bindings(&params, &derived.cell, &hit.metrics);
-            if let Some(message) = reported::unmet(&step.require, &bindings) {
-                let message = format!("{message} (in the result of run #{} that was to be reused)", hit.run_number);
+            if let Some(message) = reported::unmet_by(step, derived, &hit) {
                 return Answer::Failed(Failure { cause: Cause::Require, exit_code: None, message });
             }
         }
@@ -317,11 +297,22 @@ impl Driver<'_> {
         Answer::Hit
     }
 
-    fn derived(&self, task: usize) -> &Derived {
+    /// A task whose secrets cannot be read is better not put on record as about to run.
+    fn with_secrets(&self, task: usize, answer: Answer) -> Answer {
+        match (&answer, self.step_of(task)) {
+            (Answer::Miss, Some(step)) => match self.site.secrets(step) {
+                Ok(_) => answer,
+                Err(message) => Answer::Failed(internal(message)),
+            },
+            _ => answer,
+        }
+    }
+
+    pub(super) fn derived(&self, task: usize) -> &Derived {
         self.tasks[task].derived.as_ref().expect("a task is worked out before it is decided")
     }
 
-    fn may_reuse(&self, task: usize) -> bool {
+    pub(super) fn may_reuse(&self, task: usize) -> bool {
         let data = &self.tasks[task];
         // A source has just been read: whether its content is known is a question of bytes alone.
         let source = data.read.is_some();
@@ -329,9 +320,16 @@ impl Driver<'_> {
         source || (!never && !self.prepared.selection.forces(data.node, &data.cell))
     }
 
+    /// Whether an earlier result can stand for a task.
+    pub(super) fn is_usable(&self, task: usize, hit: &Earlier) -> bool {
+        self.is_fresh(task, hit) && is_complete(&self.site, hit)
+    }
+
     fn is_fresh(&self, task: usize, hit: &Earlier) -> bool {
         match self.step_of(task).map(|step| step.cache) {
-            Some(Cache::Ttl(ttl)) => clock::now().since(hit.ended) <= u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX),
+            Some(Cache::Ttl(ttl)) => {
+                clock::now().since(hit.ended) <= u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX)
+            }
             _ => true,
         }
     }
@@ -345,7 +343,8 @@ pub(crate) fn is_complete(site: &Site, hit: &Earlier) -> bool {
     })
 }
 
-fn names_cell(condition: &runstone_core::expr::Expr) -> bool {
+/// Whether a condition is to be evaluated for each cell.
+pub(crate) fn names_cell(condition: &runstone_core::expr::Expr) -> bool {
     condition.names().any(|name| name.starts_with("matrix."))
 }
 

@@ -15,7 +15,7 @@ mod live;
 mod lookup;
 mod obey;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,9 +33,11 @@ use runstone_core::time::Timestamp;
 use runstone_exec::objects::Batch as Objects;
 use uuid::Uuid;
 
-use crate::clock;
-use crate::derive::{Derived, Item};
+use crate::clock::Steady;
+use crate::collected::Notes;
+use crate::derive::{Derived, Items};
 use crate::facts::{StepFacts, StepPython};
+use crate::failpoint;
 use crate::judge::Judgement;
 use crate::ledger::Ledger;
 use crate::pool::Pool;
@@ -45,9 +47,8 @@ use crate::report::{Counts, Reporter, RunEvent, TaskLabel};
 use crate::site::Site;
 use crate::source::ReadContent;
 
-pub(crate) use adopt::{Known, KnownTask};
 pub(crate) use live::{Live, PickUp};
-pub(crate) use lookup::is_complete;
+pub(crate) use lookup::{is_complete, names_cell};
 
 /// How often a request to end from another process is looked for.
 const CANCEL_POLL: Duration = Duration::from_secs(1);
@@ -62,13 +63,13 @@ pub(crate) enum Event {
     /// From the executor.
     Report(Report),
     /// An attempt was judged.
-    Judged { task: usize, judgement: Box<Judgement> },
+    Judged { task: usize, attempt: Uuid, judgement: Box<Judgement> },
     /// An attempt of another, dead run was judged.
     Adopted { uuid: Uuid, judgement: Box<Judgement> },
     /// A source was read.
     Read { task: usize, content: Box<Result<ReadContent, Failure>> },
     /// A folder was prepared.
-    Staged { task: usize, staged: Box<Result<Staging, String>> },
+    Staged { task: usize, attempt: Uuid, staged: Box<Result<Staging, String>> },
     /// A Python environment was resolved.
     Python { step: usize, python: Box<Result<StepPython, String>> },
     /// A line about an environment being made.
@@ -79,6 +80,8 @@ pub(crate) enum Event {
     Placed(Result<(), String>),
     /// Somebody wants the run to end.
     Stop(Stop),
+    /// A thread of this loop panicked: something that is waited for will not come.
+    Panicked(&'static str),
 }
 
 /// What is needed to start an attempt.
@@ -112,6 +115,17 @@ pub enum DriveError {
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
+    /// An attempt of an earlier owner cannot be watched, although it may be alive.
+    #[error("cannot take over attempt {attempt}: {message}")]
+    TakeOver {
+        /// The attempt.
+        attempt: Uuid,
+        /// Why.
+        message: String,
+    },
+    /// A thread of the engine panicked, which is a mistake in Runstone.
+    #[error("the {0} thread panicked")]
+    Panicked(&'static str),
     /// The record does not agree with what this loop did: another process has written this run.
     #[error("task {task} was changed by another process")]
     Overtaken {
@@ -161,7 +175,7 @@ impl TaskData {
 enum Note {
     Nothing,
     Assigned { task: usize },
-    Finished { task: usize, told: RunEvent, published: bool },
+    Finished { task: usize, told: Option<RunEvent>, published: bool },
     Settled { task: usize, told: Option<RunEvent> },
     Ended,
 }
@@ -180,8 +194,8 @@ pub(crate) struct Parts {
     pub(crate) tasks: Vec<TaskData>,
     pub(crate) ledger: Ledger,
     pub(crate) external: HashMap<(String, String), Vec<MaterializationRecord>>,
-    /// Cells of `foreach` steps that are on record from an earlier part of the run.
-    pub(crate) known: Known,
+    /// Nodes whose items are on record from an earlier part of the run; their tasks are among `tasks`.
+    pub(crate) expanded: HashSet<usize>,
     pub(crate) counts: Counts,
     pub(crate) next_row: u32,
     pub(crate) relock: bool,
@@ -192,11 +206,19 @@ pub(crate) struct Parts {
 /// An executor that can also take over attempts of a dead owner.
 pub(crate) trait LocalLike: Executor {
     /// Waits for an attempt that somebody else started; its report comes like any other.
-    fn adopt(&mut self, started: &runstone_exec::local::journal::Started, journal: &std::path::Path) -> Result<(), String>;
+    fn adopt(
+        &mut self,
+        started: &runstone_exec::local::journal::Started,
+        journal: &std::path::Path,
+    ) -> Result<(), String>;
 }
 
 impl LocalLike for runstone_exec::local::LocalExecutor {
-    fn adopt(&mut self, started: &runstone_exec::local::journal::Started, journal: &std::path::Path) -> Result<(), String> {
+    fn adopt(
+        &mut self,
+        started: &runstone_exec::local::journal::Started,
+        journal: &std::path::Path,
+    ) -> Result<(), String> {
         Self::adopt(self, started, journal).map_err(|error| crate::text(&error))
     }
 }
@@ -220,25 +242,30 @@ pub(crate) struct Driver<'r> {
     tasks: Vec<TaskData>,
     ledger: Ledger,
     external: HashMap<(String, String), Vec<MaterializationRecord>>,
-    known: Known,
-    items: HashMap<usize, Vec<Item>>,
+    expanded: HashSet<usize>,
+    items: HashMap<usize, Items>,
     facts: HashMap<usize, Arc<StepFacts>>,
     pythons: HashMap<usize, lookup::PythonState>,
     relock: bool,
     inputs: VecDeque<Input>,
-    opens: Vec<usize>,
+    opens: VecDeque<usize>,
     looks: Vec<usize>,
     outbox: Vec<(Change, Note)>,
     objects: Objects,
+    notes: Arc<Notes>,
     under_way: Option<Vec<Note>>,
     by_attempt: HashMap<Uuid, usize>,
     /// By fingerprint: the task of this run that is at it, and those that wait for it.
     own_flights: HashMap<Fingerprint, lookup::OwnFlight>,
     held: HashMap<usize, Flight>,
+    /// Tasks whose claims have just been put on record.
+    claimed: Vec<usize>,
     adoptions: HashMap<Uuid, adopt::Adoption>,
     orphans: HashMap<RunId, adopt::Orphan>,
     next_row: u32,
+    clock: Steady,
     wake: Option<Timestamp>,
+    next_flight_look: Instant,
     placing: usize,
     reporter: &'r mut dyn Reporter,
     counts: Counts,
@@ -251,10 +278,14 @@ impl<'r> Driver<'r> {
         let (sender, events) = parts.events;
         let done = sender.clone();
         let objects = Arc::clone(&parts.site.objects);
-        let recorder = Recorder::start(parts.writer, objects, move |result| {
-            // Without a loop there is nobody to tell.
-            let _ = done.send(Event::Committed(result));
-        })?;
+        let alarm = |thread: &'static str| {
+            let sender = sender.clone();
+            // Without a loop there is nobody to tell, here and below.
+            move || _ = sender.send(Event::Panicked(thread))
+        };
+        let done = move |result| _ = done.send(Event::Committed(result));
+        let recorder = Recorder::start(parts.writer, objects, done, alarm("recorder"))?;
+        let notes = Arc::new(Notes::open(&parts.folder)?);
         let by_attempt = parts
             .tasks
             .iter()
@@ -264,8 +295,10 @@ impl<'r> Driver<'r> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             recorder,
-            judges: Pool::new("judge", cores)?,
-            helpers: Pool::new("helper", cores)?,
+            judges: Pool::new("judge", cores, alarm("judge"))?,
+            // They mostly wait: for disks, for servers, for installers.
+            helpers: Pool::new("helper", cores + 4, alarm("helper"))?,
+            notes,
             sender,
             events,
             begun: Instant::now(),
@@ -281,7 +314,7 @@ impl<'r> Driver<'r> {
             tasks: parts.tasks,
             ledger: parts.ledger,
             external: parts.external,
-            known: parts.known,
+            expanded: parts.expanded,
             counts: parts.counts,
             next_row: parts.next_row,
             relock: parts.relock,
@@ -289,7 +322,7 @@ impl<'r> Driver<'r> {
             facts: HashMap::new(),
             pythons: HashMap::new(),
             inputs: VecDeque::new(),
-            opens: Vec::new(),
+            opens: VecDeque::new(),
             looks: Vec::new(),
             outbox: Vec::new(),
             objects: Objects::default(),
@@ -297,9 +330,12 @@ impl<'r> Driver<'r> {
             by_attempt,
             own_flights: HashMap::new(),
             held: HashMap::new(),
+            claimed: Vec::new(),
             adoptions: HashMap::new(),
             orphans: HashMap::new(),
+            clock: Steady::start(),
             wake: None,
+            next_flight_look: Instant::now(),
             placing: 0,
             reporter,
             ended: None,
@@ -308,36 +344,12 @@ impl<'r> Driver<'r> {
 
     /// Drives the run to its end.
     pub(crate) fn drive(mut self) -> Result<Summary, DriveError> {
-        for task in 0..self.tasks.len() {
-            self.take_up(task);
+        let driven = self.turn();
+        if driven.is_err() {
+            // What the threads are at is of no use to anyone any more.
+            self.site.stop.store(true, Ordering::Relaxed);
         }
-        self.inputs.push_back(Input::Begin);
-        let mut next_cancel_poll = Instant::now() + CANCEL_POLL;
-        loop {
-            self.advance()?;
-            self.send_batch();
-            if self.ended.is_some() && self.under_way.is_none() && self.outbox.is_empty() && self.placing == 0 {
-                break;
-            }
-            match self.events.recv_timeout(self.patience(next_cancel_poll)) {
-                Ok(event) => self.take(event)?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => unreachable!("the loop holds a sender itself"),
-            }
-            while let Ok(event) = self.events.try_recv() {
-                self.take(event)?;
-            }
-            if self.wake.is_some_and(|at| at <= clock::now()) {
-                self.wake = None;
-                self.inputs.push_back(Input::Tick);
-            }
-            if Instant::now() >= next_cancel_poll {
-                next_cancel_poll = Instant::now() + CANCEL_POLL;
-                self.look_for_cancel()?;
-            }
-            self.look_for_flights()?;
-            self.reporter.tick();
-        }
+        driven?;
         let (state, reason) = self.ended.take().expect("the loop ends with the run");
         let wall_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.reporter.event(&RunEvent::RunEnded {
@@ -350,15 +362,54 @@ impl<'r> Driver<'r> {
         Ok(Summary { number: self.number, run: self.run, state, reason, counts: self.counts })
     }
 
+    /// The loop itself.
+    fn turn(&mut self) -> Result<(), DriveError> {
+        for task in 0..self.tasks.len() {
+            self.take_up(task)?;
+            // An earlier owner may have been killed between the record and the copy.
+            self.place(task);
+        }
+        self.inputs.push_back(Input::Begin);
+        let mut next_cancel_poll = Instant::now() + CANCEL_POLL;
+        loop {
+            self.advance()?;
+            self.send_batch();
+            if self.ended.is_some() && self.under_way.is_none() && self.outbox.is_empty() && self.placing == 0 {
+                return Ok(());
+            }
+            match self.events.recv_timeout(self.patience(next_cancel_poll)) {
+                Ok(event) => self.take(event)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the loop holds a sender itself"),
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.take(event)?;
+            }
+            if self.wake.is_some_and(|at| at <= self.clock.now()) {
+                self.wake = None;
+                self.inputs.push_back(Input::Tick);
+            }
+            if Instant::now() >= next_cancel_poll {
+                next_cancel_poll = Instant::now() + CANCEL_POLL;
+                self.look_for_cancel()?;
+            }
+            if !self.held.is_empty() && Instant::now() >= self.next_flight_look {
+                self.look_for_flights()?;
+                self.next_flight_look = Instant::now() + FLIGHT_POLL;
+            }
+            self.reporter.tick();
+        }
+    }
+
     /// Feeds the machine until it has nothing more to say and no question is open.
     fn advance(&mut self) -> Result<(), DriveError> {
         loop {
             while let Some(input) = self.inputs.pop_front() {
-                for command in self.machine.step(input, clock::now()) {
+                for command in self.machine.step(input, self.clock.now()) {
                     self.obey(command);
                 }
             }
-            if let Some(node) = self.opens.pop() {
+            if let Some(node) = self.opens.pop_front() {
                 let verdict = self.verdict(node);
                 self.inputs.push_back(Input::Opened { node, verdict });
             } else if self.looks.is_empty() {
@@ -373,10 +424,10 @@ impl<'r> Driver<'r> {
     fn patience(&self, next_cancel_poll: Instant) -> Duration {
         let mut patience = next_cancel_poll.saturating_duration_since(Instant::now()).min(REDRAW);
         if let Some(at) = self.wake {
-            patience = patience.min(Duration::from_micros(at.since(clock::now())));
+            patience = patience.min(Duration::from_micros(at.since(self.clock.now())));
         }
         if !self.held.is_empty() {
-            patience = patience.min(FLIGHT_POLL);
+            patience = patience.min(self.next_flight_look.saturating_duration_since(Instant::now()));
         }
         patience
     }
@@ -384,10 +435,18 @@ impl<'r> Driver<'r> {
     fn take(&mut self, event: Event) -> Result<(), DriveError> {
         match event {
             Event::Report(report) => self.reported(report),
-            Event::Judged { task, judgement } => self.judged(task, judgement),
+            Event::Judged { task, attempt, judgement } => {
+                if self.is_live(task, attempt) {
+                    self.judged(task, judgement);
+                }
+            }
             Event::Adopted { uuid, judgement } => self.adopted(uuid, judgement),
             Event::Read { task, content } => self.was_read(task, *content)?,
-            Event::Staged { task, staged } => self.staged(task, *staged),
+            Event::Staged { task, attempt, staged } => {
+                if self.is_live(task, attempt) {
+                    self.staged(task, *staged);
+                }
+            }
             Event::Python { step, python } => self.python_resolved(step, *python),
             Event::Building { name, line } => {
                 self.reporter.event(&RunEvent::EnvironmentBuilding { name, line });
@@ -400,8 +459,14 @@ impl<'r> Driver<'r> {
                 }
             }
             Event::Stop(how) => self.stop(how),
+            Event::Panicked(thread) => return Err(DriveError::Panicked(thread)),
         }
         Ok(())
+    }
+
+    /// Whether an event is about the attempt that is under way now, and no late news of an earlier one.
+    fn is_live(&self, task: usize, attempt: Uuid) -> bool {
+        self.tasks[task].live.as_ref().is_some_and(|live| live.uuid == attempt)
     }
 
     fn look_for_cancel(&mut self) -> Result<(), DriveError> {
@@ -421,6 +486,9 @@ impl<'r> Driver<'r> {
     fn send_batch(&mut self) {
         if self.under_way.is_some() || self.outbox.is_empty() {
             return;
+        }
+        if self.ended.is_some() {
+            failpoint::hit("before_end");
         }
         let (changes, notes) = std::mem::take(&mut self.outbox).into_iter().unzip();
         self.under_way = Some(notes);

@@ -6,8 +6,7 @@ use runstone_core::machine::Command;
 use runstone_core::record::{AttemptKind, MaterializationRecord, TaskState};
 use runstone_core::spec::model::Action;
 use runstone_core::store::{
-    Change, Earlier, FinishAttempt, NewMaterialization, PinSource, Reuse, ReuseNode, SettleTask,
-    StartAttempt,
+    Change, Earlier, FinishAttempt, NewMaterialization, PinSource, Reuse, ReuseNode, SettleTask, StartAttempt,
 };
 use runstone_core::time::Timestamp;
 use uuid::Uuid;
@@ -23,7 +22,7 @@ use crate::report::RunEvent;
 impl Driver<'_> {
     pub(super) fn obey(&mut self, command: Command) {
         match command {
-            Command::Open { node } => self.opens.push(node),
+            Command::Open { node } => self.opens.push_back(node),
             Command::Look { task } => self.looks.push(task),
             Command::Assign { task, number } => self.assign(task, number),
             Command::Spawn { task } => self.spawn(task),
@@ -83,6 +82,8 @@ impl Driver<'_> {
     fn finish(&mut self, task: usize, next: TaskState, reason: Option<String>, again: Option<Timestamp>) {
         let live = self.tasks[task].live.take().expect("only an attempt under way ends");
         self.by_attempt.remove(&live.uuid);
+        // An attempt that never began, and whose task goes another way, is nothing to tell of.
+        let is_told = live.judgement.is_some() || next.is_terminal();
         let judgement = live.judgement.unwrap_or_else(|| {
             let message = reason.clone().unwrap_or_else(|| "the run was stopped".to_owned());
             Box::new(without_process(Cause::Cancelled, message, clock::now()))
@@ -90,10 +91,10 @@ impl Driver<'_> {
         let judgement = *judgement;
         self.objects.merge(judgement.objects);
         let judgement = Judgement { objects: runstone_exec::objects::Batch::default(), ..judgement };
-        let told = self.tell_end(task, live.number, (next, again), &judgement, reason.as_ref());
+        let told = is_told.then(|| self.tell_end(task, live.number, (next, again), &judgement, reason.as_ref()));
         let succeeded = judgement.failure.is_none();
         if next == TaskState::Succeeded {
-            self.enter(task, &judgement.outputs, judgement.metrics.clone());
+            self.enter(task, &judgement.outputs, judgement.metrics.clone(), judgement.end.tainted.is_some());
         }
         let reusable = succeeded && judgement.end.tainted.is_none() && self.is_cacheable(task);
         let finish = FinishAttempt {
@@ -126,7 +127,7 @@ impl Driver<'_> {
         let end = &judgement.end;
         let label = self.label(task);
         if next == TaskState::Retrying {
-            let wait_ms = again.map_or(0, |at| at.since(clock::now()) / 1000);
+            let wait_ms = again.map_or(0, |at| at.since(self.clock.now()) / 1000);
             return RunEvent::TaskRetrying {
                 task: label,
                 attempt,
@@ -162,7 +163,7 @@ impl Driver<'_> {
         judgement.end.exit_code = Some(0);
         judgement.failure = None;
         let told = self.tell_end(task, number, (TaskState::Succeeded, None), &judgement, None);
-        self.enter(task, &outputs, Vec::new());
+        self.enter(task, &outputs, Vec::new(), false);
         let finish = FinishAttempt {
             task: self.tasks[task].row,
             number,
@@ -175,7 +176,7 @@ impl Driver<'_> {
             reason: None,
             reusable: true,
         };
-        self.record(Change::Finish(Box::new(finish)), Note::Finished { task, told, published: true });
+        self.record(Change::Finish(Box::new(finish)), Note::Finished { task, told: Some(told), published: true });
         self.counts.add(TaskState::Succeeded);
     }
 
@@ -232,6 +233,7 @@ impl Driver<'_> {
             }),
             _ => None,
         };
+        self.held.remove(&task);
         let reuse = self.tasks[task].hit.take().map(|hit| self.reuse(task, &hit));
         let row = self.tasks[task].row;
         self.record(Change::Settle(SettleTask { task: row, state, reason, reuse }), Note::Settled { task, told });
@@ -255,13 +257,17 @@ impl Driver<'_> {
         let mut then: Vec<(String, i64)> = hit.pins.iter().map(|(slot, id)| (slot.clone(), id.0)).collect();
         then.sort_unstable();
         let outputs: Vec<NewMaterialization> = hit.outputs.iter().map(|record| self.renamed(task, record)).collect();
-        let same_names = hit.outputs.iter().zip(&outputs).all(|(old, new)| {
-            old.dataset == new.dataset && old.subset == new.subset && old.file_name == new.file_name
+        let same_names =
+            hit.outputs.iter().zip(&outputs).all(|(old, new)| {
+                old.dataset == new.dataset && old.subset == new.subset && old.file_name == new.file_name
+            });
+        let node = (!hit.current || now != then || !same_names).then(|| ReuseNode {
+            uuid: Uuid::now_v7(),
+            pins,
+            outputs: outputs.clone(),
         });
-        let node = (!hit.current || now != then || !same_names)
-            .then(|| ReuseNode { uuid: Uuid::now_v7(), pins, outputs: outputs.clone() });
         if node.is_some() {
-            self.enter(task, &outputs, hit.metrics.clone());
+            self.enter(task, &outputs, hit.metrics.clone(), false);
         } else {
             let data = &self.tasks[task];
             let outputs = hit.outputs.iter().map(Published::on_record).collect();
@@ -313,9 +319,10 @@ impl Driver<'_> {
         task: usize,
         outputs: &[NewMaterialization],
         metrics: Vec<runstone_core::record::Metric>,
+        tainted: bool,
     ) {
         let data = &self.tasks[task];
-        let outputs = outputs.iter().map(|new| Published::pending(new, data.row)).collect();
+        let outputs = outputs.iter().map(|new| Published::pending(new, data.row, tainted)).collect();
         let entry = Entry { task: Some(task), cell: data.cell.clone(), outputs, metrics };
         self.ledger.enter(data.node, entry);
     }
@@ -325,7 +332,7 @@ impl Driver<'_> {
     }
 
     /// Whether the task claims its fingerprint against other runs. What must always execute shares nothing.
-    fn claims(&self, task: usize) -> bool {
+    pub(super) fn claims(&self, task: usize) -> bool {
         let data = &self.tasks[task];
         self.is_cacheable(task)
             && !self.prepared.selection.forces(data.node, &data.cell)
