@@ -18,8 +18,18 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// What core may use of the outside world: data structures and arithmetic.
-const CORE_MAY_USE: &[&str] =
-    &["annotate-snippets", "blake3", "granit-parser", "indexmap", "petgraph", "serde", "serde_json", "strsim", "thiserror", "uuid"];
+const CORE_MAY_USE: &[&str] = &[
+    "annotate-snippets",
+    "blake3",
+    "granit-parser",
+    "indexmap",
+    "petgraph",
+    "serde",
+    "serde_json",
+    "strsim",
+    "thiserror",
+    "uuid",
+];
 
 /// What core must not mention, because it reads a clock, a file, the environment, chance, or prints.
 const CORE_MUST_NOT_SAY: &[&str] = &[
@@ -80,7 +90,10 @@ fn section(manifest: &str, wanted: &str) -> BTreeSet<String> {
     for line in manifest.lines() {
         if line.starts_with('[') {
             inside = line.trim() == format!("[{wanted}]");
-        } else if inside && let Some(name) = line.split(['.', ' ', '=']).next().filter(|name| !name.is_empty() && !name.starts_with('#')) {
+        } else if inside
+            && let Some(name) =
+                line.split(['.', ' ', '=']).next().filter(|name| !name.is_empty() && !name.starts_with('#'))
+        {
             names.insert(name.to_owned());
         }
     }
@@ -119,7 +132,9 @@ fn core_uses_nothing_that_touches_the_world() {
         let text = fs::read_to_string(&path).expect("a source file is text");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let is_test = relative(&path).contains("/tests") || relative(&path).ends_with("simulation.rs");
-        for (number, line) in code.lines().enumerate().filter(|(_, line)| !is_test && !line.trim_start().starts_with("//")) {
+        for (number, line) in
+            code.lines().enumerate().filter(|(_, line)| !is_test && !line.trim_start().starts_with("//"))
+        {
             for word in CORE_MUST_NOT_SAY {
                 assert!(!line.contains(word), "{}:{}: core must not say {word}", relative(&path), number + 1);
             }
@@ -162,7 +177,11 @@ fn no_folder_is_a_drawer() {
     for path in all_rust_files() {
         for part in relative(&path).split('/') {
             let name = part.trim_end_matches(".rs");
-            assert!(!["utils", "util", "common", "helpers", "misc", "imp"].contains(&name), "{} is a drawer", relative(&path));
+            assert!(
+                !["utils", "util", "common", "helpers", "misc", "imp"].contains(&name),
+                "{} is a drawer",
+                relative(&path)
+            );
         }
     }
 }

@@ -39,7 +39,8 @@ fn the_quickstart_finds_the_species_and_says_where_it_comes_from() {
     let models = ["majority", "naive_bayes", "nearest", "softmax"].map(|name| format!("model{{classifier={name}}}"));
     assert_eq!(trained.executed()[..4], models, "the model's parameter makes all its cells run again");
     let models = project.json(&["datasets", "quickstart/model"]);
-    let versions: BTreeSet<i64> = models.as_array().unwrap().iter().map(|model| model["version"].as_i64().unwrap()).collect();
+    let versions: BTreeSet<i64> =
+        models.as_array().unwrap().iter().map(|model| model["version"].as_i64().unwrap()).collect();
     assert_eq!(versions.len(), 5, "three of four come out the same, and are no new versions");
     let refused = project.run_with_code(&["pipelines/quickstart", "-p", "min_accuracy=0.99"], 1);
     assert_eq!(refused.failed(), ["scores"]);
@@ -160,7 +161,6 @@ fn can_install() -> bool {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "whoever reads the result must see what it does not cover")]
 fn the_environment_of_the_scikit_learn_example_is_made_once_and_part_of_the_record() {
     if !can_install() {
         eprintln!("not tested: the scikit-learn example needs venv, pip and PyPI");

@@ -56,7 +56,10 @@ steps:
         again.executed().contains(&"data".to_owned()) && again.executed().contains(&"step".to_owned()),
         "{again:?}"
     );
-    assert_eq!((project.content("input/data"), project.content("input/reader")), ("data\n".into(), "from DATA\n".into()));
+    assert_eq!(
+        (project.content("input/data"), project.content("input/reader")),
+        ("data\n".into(), "from DATA\n".into())
+    );
     project.runstone(&["verify"]).ok();
 }
 

@@ -102,5 +102,9 @@ fn summary(plan: &Plan) -> String {
     ];
     let parts: Vec<String> =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
-    format!("{}: {}", count(plan.tasks.len(), "task"), if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") })
+    format!(
+        "{}: {}",
+        count(plan.tasks.len(), "task"),
+        if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+    )
 }

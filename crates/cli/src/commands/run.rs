@@ -107,11 +107,15 @@ impl WhatArgs {
         }
         if !file.exists() {
             let error = CommandError::not_found(format!("there is no {}", file.display()));
-            return Err(error.hint("name a pipeline file, or the folder of a pipeline.yaml; `runstone init` writes one"));
+            return Err(
+                error.hint("name a pipeline file, or the folder of a pipeline.yaml; `runstone init` writes one")
+            );
         }
         let steps = steps
             .iter()
-            .map(|word| word.parse().map_err(|error: runstone_core::cell::TaskRefError| CommandError::usage(error.to_string())))
+            .map(|word| {
+                word.parse().map_err(|error: runstone_core::cell::TaskRefError| CommandError::usage(error.to_string()))
+            })
             .collect::<CommandResult<_>>()?;
         Ok((file, steps))
     }
@@ -137,7 +141,8 @@ impl WhatArgs {
         };
         // What is wrong with the file is said before anything is made on disk.
         let root = Project::root_of(&context.cwd, &pipeline, context.explicit_project.as_deref())?;
-        let prepared = prepare(&asked, &root).map_err(|error| definition::refused(error, &pipeline, &mut context.terminal))?;
+        let prepared =
+            prepare(&asked, &root).map_err(|error| definition::refused(error, &pipeline, &mut context.terminal))?;
         if !prepared.warnings.is_empty() {
             context.terminal.complain(&prepared.warnings);
         }
@@ -178,8 +183,9 @@ pub(crate) fn conclude(result: Result<Summary, RunError>) -> CommandResult<Summa
             .hint(format!("`runstone resume {number}` goes on with it"))),
         RunState::Failed | RunState::Running => {
             let why = summary.reason.map_or_else(String::new, |reason| format!(": {reason}"));
-            Err(CommandError::new(ErrorKind::Failed, format!("run #{number} failed{why}"))
-                .hint(format!("`runstone show {number}` tells more; `runstone resume {number}` tries again what failed")))
+            Err(CommandError::new(ErrorKind::Failed, format!("run #{number} failed{why}")).hint(format!(
+                "`runstone show {number}` tells more; `runstone resume {number}` tries again what failed"
+            )))
         }
     }
 }

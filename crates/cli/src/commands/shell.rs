@@ -37,9 +37,8 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         Some(id) => store.attempts_by_id(&[id])?.pop(),
         None => None,
     };
-    let attempt = attempt.ok_or_else(|| {
-        CommandError::not_found(format!("task {} of run #{} has no attempt", task.step, run.number))
-    })?;
+    let attempt = attempt
+        .ok_or_else(|| CommandError::not_found(format!("task {} of run #{} has no attempt", task.step, run.number)))?;
     let folder = project.attempt_dir(attempt.run.0, attempt.task, attempt.number);
     let step = read(&folder)?;
     let scratch = Scratch::new(&project.cache_dir())?;
@@ -95,8 +94,9 @@ fn read(folder: &Path) -> CommandResult<StepContext> {
             .because(error)
             .hint("run the step again with --force; folders of old runs are removed by `runstone gc`")
     })?;
-    serde_json::from_str(&text)
-        .map_err(|error| CommandError::new(ErrorKind::Store, format!("{} cannot be read", path.display())).because(error))
+    serde_json::from_str(&text).map_err(|error| {
+        CommandError::new(ErrorKind::Store, format!("{} cannot be read", path.display())).because(error)
+    })
 }
 
 fn interactive(context: &Context) -> Vec<String> {

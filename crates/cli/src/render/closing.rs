@@ -31,7 +31,9 @@ impl Closing {
                 inputs.any(|input| matches!(&input.from, runstone_core::spec::model::InputRef::Step { step, .. } if *step == index))
             })
         };
-        let worth = |(index, step): &(usize, &runstone_core::spec::model::Step)| step.kind == Kind::Evaluate || !is_read(*index);
+        let worth = |(index, step): &(usize, &runstone_core::spec::model::Step)| {
+            step.kind == Kind::Evaluate || !is_read(*index)
+        };
         let steps = pipeline.steps.values().enumerate().filter(worth).map(|(_, step)| step.name.to_string()).collect();
         let mut published = Vec::new();
         for step in pipeline.steps.values() {
@@ -70,7 +72,10 @@ impl Closing {
             if let Some(found) = found {
                 let version = reference(&found.dataset, &found.subset, found.version);
                 out.push_str(&format!("  {}  {place} {}\n", paint(BOLD, step), paint(DIM, &format!("({version})"))));
-                out.push_str(&format!("  {}\n", paint(DIM, &format!("runstone lineage {version}  tells where it came from"))));
+                out.push_str(&format!(
+                    "  {}\n",
+                    paint(DIM, &format!("runstone lineage {version}  tells where it came from"))
+                ));
             }
         }
         Ok(out)

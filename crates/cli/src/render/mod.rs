@@ -32,7 +32,9 @@ pub(crate) struct Layout {
 /// Text from outside, harmless on a terminal: control characters and those that change the direction of text are
 /// escaped.
 pub(crate) fn harmless(text: &str) -> String {
-    let is_bad = |c: char| c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_bad = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     if !text.chars().any(is_bad) {
         return text.to_owned();
     }

@@ -144,9 +144,7 @@ impl ObjectStore {
     /// Moves a file into the store. One that has further names, or cannot be moved, is copied and its name removed.
     fn take_file(&self, hashed: &Hashed<'_, impl AsFd>, batch: &mut Batch) -> Result<(), ObjectError> {
         let Hashed { dir, name, file, stat, hash, path } = hashed;
-        if stat.links == 1
-            && self.publish((dir.as_fd(), name, file), (*hash, stat.size), batch)? == Publication::Done
-        {
+        if stat.links == 1 && self.publish((dir.as_fd(), name, file), (*hash, stat.size), batch)? == Publication::Done {
             return Ok(());
         }
         let now = FileStat::of(file).map_err(ObjectError::at("stat", path))?;
