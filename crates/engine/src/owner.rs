@@ -4,6 +4,29 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long supervisors may go on holding the lock of an owner that has died: until each has noticed, and what it was
+/// just starting stands in the journal.
+const HANDOVER: Duration = Duration::from_secs(2);
+
+/// How often the lock is tried meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Takes the lock as [`try_lock`] does, also where the owner has died only this moment.
+///
+/// # Errors
+/// As there.
+pub(crate) fn lock_soon(folder: &Path) -> io::Result<Option<File>> {
+    let deadline = Instant::now() + HANDOVER;
+    loop {
+        let lock = try_lock(folder)?;
+        if lock.is_some() || Instant::now() >= deadline {
+            return Ok(lock);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
 
 /// Takes the lock of a run's folder, which is made where it is not there. `None` where somebody holds it.
 ///

@@ -56,7 +56,7 @@ pub fn resume(
     }
     let folder = site.project.run_dir(record.id.0);
     let failed = |message: String| RunError::Folder { folder: folder.display().to_string(), message };
-    let lock = owner::try_lock(&folder).map_err(|error| failed(error.to_string()))?;
+    let lock = owner::lock_soon(&folder).map_err(|error| failed(error.to_string()))?;
     let Some(lock) = lock else { return Err(RunError::Busy(record.number)) };
     let (prepared, kept) = prepare(site, store.as_mut(), record)?;
     let bench = Bench::with_lock(&folder, lock.into(), server).map_err(failed)?;
