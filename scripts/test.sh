@@ -32,4 +32,7 @@ command -v cargo >/dev/null 2>&1 || {
     exit 1
 }
 
-exec cargo test --workspace --locked "$@"
+cargo test --workspace --locked "$@"
+
+# Kills the engine at each of its named fail points, which are compiled in for this test only.
+cargo test --package runstone-engine --locked --features failpoints --test drive

@@ -343,3 +343,92 @@ impl Derived {
         pins
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+
+    const LIST: &str = "
+pipeline: p
+steps:
+  cell: {matrix: {n: [10, 2, 33]}, run: 'true'}
+  all: {in: {cells: cell}, run: 'true'}
+";
+
+    #[test]
+    fn a_collected_list_is_in_the_order_of_keys_however_it_came_in() {
+        let orders = [["n=10", "n=2", "n=33"], ["n=33", "n=10", "n=2"]];
+        let derived = orders.map(|order| {
+            let mut fixture = Fixture::new(LIST);
+            for cell in order {
+                let file = fixture.file("cell", cell);
+                fixture.enter("cell", cell, vec![file]);
+            }
+            fixture.derive("all", "").unwrap()
+        });
+        assert_eq!(derived[0].fingerprint, derived[1].fingerprint);
+        let Given::Many(list) = &derived[0].inputs[0].1 else { panic!("a matrix is read as a list") };
+        let keys: Vec<&str> = list.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["cell{n=10}", "cell{n=2}", "cell{n=33}"]);
+    }
+
+    #[test]
+    fn what_a_cell_reported_counts_for_who_reads_the_list_and_where_it_came_from_does_not() {
+        let derive = |value: f64, source: PinSource| {
+            let mut fixture = Fixture::new(LIST);
+            let file = Published { source, ..fixture.file("cell", "x") };
+            let metrics = vec![Metric { name: "f1".into(), slice: String::new(), value, n: None }];
+            let node = fixture.node("cell");
+            let entry = Entry { task: None, cell: Cell::parse("n=2"), outputs: vec![file], metrics };
+            fixture.ledger.enter(node, entry);
+            fixture.derive("all", "").unwrap().fingerprint
+        };
+        let (one, other) = (
+            PinSource::Materialization(runstone_core::record::NodeId(7)),
+            PinSource::Task { task: 3, output: "cell".into() },
+        );
+        assert_eq!(derive(0.5, one.clone()), derive(0.5, other));
+        assert_ne!(derive(0.5, one.clone()), derive(0.6, one));
+    }
+
+    #[test]
+    fn an_input_that_must_be_there_and_is_not_is_named() {
+        let fixture = Fixture::new(
+            "
+pipeline: p
+steps:
+  one: {run: 'true', out: {a: {}, b: {optional: true}}}
+  two: {in: {x: one.b}, run: 'true'}
+  three: {in: {x: {from: one.b, optional: true}}, run: 'true'}
+",
+        );
+        let message = fixture.derive("two", "").unwrap_err();
+        assert!(message.contains("`x`") && message.contains("`one`") && message.contains("`b`"), "{message}");
+        assert_eq!(fixture.derive("three", "").unwrap().inputs[0].1, Given::Absent);
+        let steps = &fixture.prepared.pipeline.steps;
+        assert!(fixture.view().missing_output(&steps["two"]).is_some());
+        assert!(fixture.view().missing_output(&steps["three"]).is_none());
+    }
+
+    #[test]
+    fn a_thing_that_is_read_twice_under_one_name_is_one_pin() {
+        let mut fixture = Fixture::new(LIST);
+        for cell in ["n=2", "n=10"] {
+            let file = fixture.file("cell", "same");
+            fixture.enter("cell", cell, vec![file]);
+        }
+        let derived = fixture.derive("all", "").unwrap();
+        assert_eq!((derived.things().count(), derived.pins().len()), (2, 1));
+    }
+
+    #[test]
+    fn items_of_one_value_are_one_and_of_another_type_another() {
+        let item = |value| Item { value, thing: None };
+        let values = [Scalar::Int(1), Scalar::Float(1.0), Scalar::Text("1".into()), Scalar::Int(1)];
+        let items = Items::new(values.iter().cloned().map(item));
+        assert_eq!(items.values().collect::<Vec<_>>(), values[..3].iter().collect::<Vec<_>>());
+        assert_eq!(items.get(&Scalar::Float(1.0)), Some(&item(Scalar::Float(1.0))));
+        assert_eq!(items.get(&Scalar::Int(2)), None);
+    }
+}

@@ -51,3 +51,64 @@ fn run_one(site: &Site, prepared: &Prepared, summary: &Summary, name: &str, comm
         .map_err(|error| format!("cannot start {}: {error}", argv[0]))?;
     if status.success() { Ok(()) } else { Err(format!("{status}; see {}", log.display())) }
 }
+
+#[cfg(test)]
+mod tests {
+    use runstone_core::record::RunId;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::fixture::Fixture;
+    use crate::report::Counts;
+
+    #[derive(Default)]
+    struct Heard(Vec<String>);
+
+    impl Reporter for Heard {
+        fn event(&mut self, event: &RunEvent) {
+            if let RunEvent::Warning { message } = event {
+                self.0.push(message.clone());
+            }
+        }
+    }
+
+    const PIPELINE: &str = r#"
+pipeline: hooked
+steps: {one: {run: 'true'}}
+hooks:
+  success: {run: 'echo success $RUN_ID $RUN_STATE >> told; echo "${SECRET:-none}" >> told'}
+  failure: {run: 'echo failure $RUN_STATE "$RUN_REASON" >> told; exit 3'}
+  exit: {run: [sh, -c, 'echo exit $PIPELINE >> told']}
+"#;
+
+    /// What the hooks of a run that ended so wrote, and what was warned of.
+    fn told(state: RunState) -> (String, Vec<String>) {
+        let fixture = Fixture::new(PIPELINE);
+        let run = RunId(Uuid::from_u128(7));
+        std::fs::create_dir_all(fixture.site.project.run_dir(run.0)).unwrap();
+        let reason = (state == RunState::Failed).then(|| "`one` failed; $(reboot)".to_owned());
+        let summary = Summary { number: 42, run, state, reason, counts: Counts::default() };
+        let mut heard = Heard::default();
+        super::run(&fixture.site, &fixture.prepared, &summary, &mut heard);
+        (std::fs::read_to_string(fixture.folder.path().join("told")).unwrap(), heard.0)
+    }
+
+    #[test]
+    fn the_hooks_that_apply_run_and_see_how_it_ended_and_nothing_else() {
+        let (told, warnings) = told(RunState::Succeeded);
+        assert_eq!((told.as_str(), warnings.len()), ("success 42 succeeded\nnone\nexit hooked\n", 0));
+    }
+
+    #[test]
+    fn a_failing_hook_is_warned_of_and_the_others_run() {
+        for state in [RunState::Failed, RunState::Cancelled] {
+            let (told, warnings) = told(state);
+            assert!(
+                told.starts_with(&format!("failure {}", state.as_str())) && told.ends_with("exit hooked\n"),
+                "{told}"
+            );
+            assert!(state != RunState::Failed || told.contains("`one` failed; $(reboot)"), "{told}");
+            assert!(warnings[0].contains("hook `failure`") && warnings[0].contains("hook-failure.log"), "{warnings:?}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The items of a `foreach`: entries of a folder, elements of a JSON list, or the cells of an expanded step.
 
-use runstone_core::cell::{self, Cell};
+use runstone_core::cell::Cell;
 use runstone_core::graph;
 use runstone_core::record::ContentKind;
 use runstone_core::scalar::Scalar;
@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use crate::derive::{Collected, Given, Item, Items, Thing, View};
 use crate::site::Site;
 
-/// The most items of one step, and the most tasks it may become.
+/// The most items of one step.
 const MAX_ITEMS: usize = 200_000;
 /// The largest list that is read, in bytes.
 const MAX_LIST: u64 = 64 << 20;
@@ -34,17 +34,9 @@ pub(crate) fn items(site: &Site, view: &View<'_>, foreach: &Foreach) -> Result<I
 }
 
 /// The cells of a `foreach` step over these items.
-///
-/// # Errors
-/// A sentence: with the step's matrix they are too many.
-pub(crate) fn cells(step: &Step, foreach: &Foreach, items: &Items) -> Result<Vec<Cell>, String> {
-    let each = step.matrix.as_ref().map_or(1, |matrix| cell::expand(matrix).len());
-    let count = items.values().len().saturating_mul(each);
-    if count > MAX_ITEMS {
-        return Err(format!("`{}` would have {count} tasks, more than {MAX_ITEMS}", step.name));
-    }
+pub(crate) fn cells(step: &Step, foreach: &Foreach, items: &Items) -> Vec<Cell> {
     let values: Vec<Scalar> = items.values().cloned().collect();
-    Ok(graph::item_cells(step, &foreach.item, &values))
+    graph::item_cells(step, &foreach.item, &values)
 }
 
 /// The entries of a folder, by name.
@@ -99,4 +91,48 @@ fn elements(site: &Site, file: &Thing) -> Result<Vec<Item>, String> {
 
 fn from_cell(entry: Collected) -> Item {
     Item { value: Scalar::Text(entry.key), thing: Some(entry.thing) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+
+    const PIPELINE: &str = "
+pipeline: p
+steps:
+  from: {run: 'true', out: {list: {}, dir: {dir: true}}}
+  each: {foreach: {item: from.OUTPUT}, run: 'true'}
+";
+
+    fn values(output: &str, publish: impl Fn(&Fixture) -> crate::ledger::Published) -> Result<Vec<String>, String> {
+        let mut fixture = Fixture::new(&PIPELINE.replace("OUTPUT", output));
+        let published = publish(&fixture);
+        fixture.enter("from", "", vec![published]);
+        let foreach = fixture.prepared.pipeline.steps["each"].foreach.clone().unwrap();
+        let items = items(&fixture.site, &fixture.view(), &foreach)?;
+        Ok(items.values().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_folder_is_gone_through_by_the_names_in_it() {
+        let found = values("dir", |f| f.dir("dir", &[("b.txt", "2"), ("a.txt", "1"), ("sub/x", "3")]));
+        assert_eq!(found.unwrap(), ["a.txt", "b.txt", "sub"]);
+        assert_eq!(values("dir", |f| f.dir("dir", &[])).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_list_is_gone_through_element_by_element_each_once() {
+        let list = r#"["x", 1, 1.0, true, "x", {"b": 1, "a": [2]}, {"a": [2], "b": 1}, 18446744073709551615]"#;
+        let found = values("list", |f| f.file("list", list)).unwrap();
+        assert_eq!(found, ["x", "1", "1.0", "true", r#"{"a":[2],"b":1}"#, "1.8446744073709552e19"]);
+    }
+
+    #[test]
+    fn what_is_no_list_says_so() {
+        for text in ["{}", "[1", "", "1"] {
+            let message = values("list", |f| f.file("list", text)).unwrap_err();
+            assert!(message.contains("list must hold a JSON list"), "{message}");
+        }
+    }
 }

@@ -11,6 +11,8 @@ mod driver;
 pub mod environment;
 mod facts;
 mod failpoint;
+#[cfg(test)]
+mod fixture;
 mod hooks;
 mod items;
 mod judge;

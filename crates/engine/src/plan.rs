@@ -204,10 +204,10 @@ impl Planner<'_> {
         let step = step.expect("what is not read is a step");
         let found = match &step.foreach {
             None => Ok(fixed),
-            Some(foreach) => items::items(self.site, &self.view(), foreach).and_then(|items| {
-                let found = items::cells(step, foreach, &items)?;
+            Some(foreach) => items::items(self.site, &self.view(), foreach).map(|items| {
+                let found = items::cells(step, foreach, &items);
                 self.items.insert(node, items);
-                Ok(cells(found))
+                cells(found)
             }),
         };
         match found {

@@ -317,3 +317,118 @@ impl Layout<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use crate::ledger::Published;
+
+    fn staged(fixture: &Fixture, step: &str, cell: &str) -> AttemptSpec {
+        let place = Place {
+            attempt: Uuid::from_u128(1),
+            number: 2,
+            run_number: 42,
+            folder: "/attempt".into(),
+            cwd: &fixture.prepared.folder,
+            pipeline: &fixture.prepared.pipeline.name,
+            log_limit: LogLimit::default(),
+        };
+        let derived = fixture.derive(step, cell).unwrap();
+        spec(&fixture.site, &fixture.prepared.pipeline.steps[step], &derived, &place, &mut |_| {}).unwrap()
+    }
+
+    const PIPELINE: &str = r#"
+pipeline: p
+params: {max_rows: 3, lr: 0.5}
+steps:
+  source: {run: 'true', out: {table: {path: table.csv}}}
+  cell: {matrix: {k: [1, 2]}, run: 'true'}
+  reads:
+    in: {my-table: source.table, cells: cell, gone: {from: source.table, optional: true}}
+    matrix: {lr: [0.1]}
+    env: {PLAIN: text, TOKEN: {secret: hub}}
+    run: [python3, -c, "print($HOME)"]
+    out: {model: {path: model.pkl}, log: {}, parts: {dir: true}}
+"#;
+
+    fn fixture() -> Fixture {
+        let mut fixture = Fixture::new(PIPELINE);
+        let table = fixture.file("table", "a,b");
+        fixture.enter("source", "", vec![Published { file_name: "table.csv".into(), ..table }]);
+        for cell in ["k=1", "k=2"] {
+            let file = fixture.file("cell", cell);
+            fixture.enter("cell", cell, vec![file]);
+        }
+        fixture
+    }
+
+    #[test]
+    fn a_step_finds_everything_under_the_names_of_the_language() {
+        let spec = staged(&fixture(), "reads", "lr=0.1");
+        for (name, value) in [
+            ("IN_MY_TABLE", "/attempt/in/my-table/table.csv"),
+            ("IN_CELLS", "/attempt/in/cells.json"),
+            ("OUT_MODEL", "/attempt/out/model/model.pkl"),
+            ("OUT_LOG", "/attempt/out/log"),
+            ("OUT_PARTS", "/attempt/out/parts"),
+            ("PARAM_MAX_ROWS", "3"),
+            ("PARAM_LR", "0.1"),
+            ("MATRIX_LR", "0.1"),
+            ("RUN_ID", "42"),
+            ("ATTEMPT", "2"),
+            ("TMPDIR", "/attempt/tmp"),
+            ("METRICS", "/attempt/metrics.json"),
+            ("METADATA", "/attempt/metadata.json"),
+            ("RUNSTONE_CONTEXT", "/attempt/context.json"),
+            ("PLAIN", "text"),
+            ("PATH", "/bin"),
+        ] {
+            assert_eq!(spec.env.get(name).map(String::as_str), Some(value), "{name}");
+        }
+        assert_eq!(spec.argv, ["python3", "-c", "print($HOME)"], "nothing is spliced into a command");
+    }
+
+    #[test]
+    fn no_secret_and_nothing_of_the_environment_is_in_a_specification() {
+        let spec = staged(&fixture(), "reads", "lr=0.1");
+        let text = serde_json::to_string(&spec).unwrap();
+        assert!(!text.contains("s3cret") && !spec.env.contains_key("TOKEN") && !spec.env.contains_key("SECRET"));
+        assert!(text.contains("hub"), "which secret it gets is no secret");
+    }
+
+    #[test]
+    fn a_collected_list_is_a_file_that_names_every_entry() {
+        let spec = staged(&fixture(), "reads", "lr=0.1");
+        let list = spec.stage.iter().find(|staged| staged.path == "in/cells.json").unwrap();
+        let Material::Text(text) = &list.what else { panic!("a list is a small file") };
+        let list: serde_json::Value = serde_json::from_str(text).unwrap();
+        let keys: Vec<_> = list.as_array().unwrap().iter().map(|entry| entry["key"].as_str().unwrap()).collect();
+        assert_eq!(keys, ["cell{k=1}", "cell{k=2}"]);
+        assert_eq!(list[0]["cell"], json!({"k": 1}));
+        for entry in list.as_array().unwrap() {
+            let path = entry["path"].as_str().unwrap().strip_prefix("/attempt/").unwrap();
+            assert!(spec.stage.iter().any(|staged| staged.path == path && matches!(staged.what, Material::Link(_))));
+        }
+    }
+
+    #[test]
+    fn an_input_whose_bytes_are_gone_is_an_error_with_its_name() {
+        let fixture = fixture();
+        let derived = fixture.derive("reads", "lr=0.1").unwrap();
+        let (_, thing) = derived.things().next().unwrap();
+        std::fs::remove_file(fixture.site.objects.path(thing.hash)).unwrap();
+        let place = Place {
+            attempt: Uuid::nil(),
+            number: 1,
+            run_number: 1,
+            folder: fixture.folder.path().join("attempt"),
+            cwd: &fixture.prepared.folder,
+            pipeline: &fixture.prepared.pipeline.name,
+            log_limit: LogLimit::default(),
+        };
+        let step = &fixture.prepared.pipeline.steps["reads"];
+        let message = spec(&fixture.site, step, &derived, &place, &mut |_| {}).unwrap_err();
+        assert!(message.contains("table.csv") && message.contains("no longer in the store"), "{message}");
+    }
+}

@@ -63,11 +63,10 @@ impl Driver<'_> {
             // Its tasks were put on record all at once, so none is missing.
             return Verdict::Expand(Vec::new());
         }
-        let found = self.ensure_items(node, foreach).and_then(|()| items::cells(step, foreach, &self.items[&node]));
-        let mut cells = match found {
-            Ok(cells) => cells,
-            Err(message) => return Verdict::Fail(message),
-        };
+        if let Err(message) = self.ensure_items(node, foreach) {
+            return Verdict::Fail(message);
+        }
+        let mut cells = items::cells(step, foreach, &self.items[&node]);
         cells.retain(|cell| self.prepared.selection.chooses_cell(node, cell));
         let mut new = Vec::with_capacity(cells.len());
         for cell in cells {

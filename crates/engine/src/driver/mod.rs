@@ -28,6 +28,7 @@ use runstone_core::executor::{Executor, Report, SecretEnv, Stop};
 use runstone_core::hash::Fingerprint;
 use runstone_core::machine::{Failure, Input, Machine};
 use runstone_core::record::{MaterializationRecord, RunId, RunState};
+use runstone_core::spec::model::Step;
 use runstone_core::store::{Applied, Change, Flight, Ownership, RunRef, Store, StoreError};
 use runstone_core::time::Timestamp;
 use runstone_exec::objects::Batch as Objects;
@@ -270,6 +271,7 @@ pub(crate) struct Driver<'r> {
     reporter: &'r mut dyn Reporter,
     counts: Counts,
     ended: Option<(RunState, Option<String>)>,
+    end_recorded: bool,
     begun: Instant,
 }
 
@@ -339,6 +341,7 @@ impl<'r> Driver<'r> {
             placing: 0,
             reporter,
             ended: None,
+            end_recorded: false,
         })
     }
 
@@ -374,8 +377,12 @@ impl<'r> Driver<'r> {
         loop {
             self.advance()?;
             self.send_batch();
-            if self.ended.is_some() && self.under_way.is_none() && self.outbox.is_empty() && self.placing == 0 {
-                return Ok(());
+            if self.ended.is_some() && self.is_idle() {
+                if self.end_recorded {
+                    return Ok(());
+                }
+                self.record_end();
+                self.send_batch();
             }
             match self.events.recv_timeout(self.patience(next_cancel_poll)) {
                 Ok(event) => self.take(event)?,
@@ -398,6 +405,27 @@ impl<'r> Driver<'r> {
                 self.next_flight_look = Instant::now() + FLIGHT_POLL;
             }
             self.reporter.tick();
+        }
+    }
+
+    /// Whether nothing is on its way to the record or to where people look.
+    fn is_idle(&self) -> bool {
+        self.under_way.is_none() && self.outbox.is_empty() && self.placing == 0
+    }
+
+    /// Puts the end of the run on record. Where outputs may have to be placed, that waits until they are: nobody goes on
+    /// with a run that is over.
+    fn end_once_placed(&mut self) {
+        let places = |step: &Step| step.outputs.values().any(|output| output.publish.is_some());
+        if !self.prepared.pipeline.steps.values().any(places) {
+            self.record_end();
+        }
+    }
+
+    fn record_end(&mut self) {
+        if let Some((state, reason)) = self.ended.clone() {
+            self.end_recorded = true;
+            self.record(Change::EndRun { state, reason }, Note::Ended);
         }
     }
 
@@ -487,7 +515,7 @@ impl<'r> Driver<'r> {
         if self.under_way.is_some() || self.outbox.is_empty() {
             return;
         }
-        if self.ended.is_some() {
+        if self.end_recorded {
             failpoint::hit("before_end");
         }
         let (changes, notes) = std::mem::take(&mut self.outbox).into_iter().unzip();

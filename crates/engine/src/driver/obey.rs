@@ -32,8 +32,8 @@ impl Driver<'_> {
             Command::Settle { task, state, reason } => self.settle(task, state, reason),
             Command::Wake { at } => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
             Command::End { state, reason } => {
-                self.ended = Some((state, reason.clone()));
-                self.record(Change::EndRun { state, reason }, Note::Ended);
+                self.ended = Some((state, reason));
+                self.end_once_placed();
             }
         }
     }

@@ -1,0 +1,89 @@
+//! One owner of a run: begins it or takes it over, drives it, and says on its standard output what it heard.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use runstone_core::record::RunState;
+use runstone_core::select::Request;
+use runstone_core::store::{RunRef, Store};
+use runstone_engine::project::{Overrides, Project};
+use runstone_engine::report::{Reporter, RunEvent};
+use runstone_engine::{Asked, RunError, RunOptions, Site, environment, folder_of, prepare, resume, run};
+use runstone_exec::local::ForkServer;
+use runstone_store::{Location, ProjectIdentity, connect};
+
+/// What this program is called with to be a driver: `drive FOLDER run [--only STEP | --force STEP]…` or
+/// `drive FOLDER resume [NUMBER]`.
+pub(crate) const WORD: &str = "drive";
+
+/// Said where there is nothing to go on with.
+pub(crate) const OVER: &str = "over";
+
+/// Every event as a line of JSON.
+struct Lines;
+
+impl Reporter for Lines {
+    fn event(&mut self, event: &RunEvent) {
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer(&mut out, event).unwrap();
+        out.write_all(b"\n").unwrap();
+    }
+}
+
+pub(crate) fn open(folder: &Path) -> (Project, Box<dyn Store>) {
+    let pipeline = folder.join("pipeline.yaml");
+    let project = Project::open_or_create(folder, &pipeline, None, &Overrides::default()).unwrap();
+    let identity = ProjectIdentity { uuid: project.id(), name: project.name().to_owned() };
+    let store = connect(&Location::Sqlite(project.database_path()), &identity).unwrap();
+    (project, store)
+}
+
+pub(crate) fn site(project: Project, folder: &Path) -> Site {
+    Site::open(project, folder, std::env::vars().collect::<HashMap<_, _>>()).unwrap()
+}
+
+pub(crate) fn main(server: ForkServer, arguments: &[String]) -> ExitCode {
+    let folder = Path::new(&arguments[0]);
+    let (project, mut store) = open(folder);
+    let options = RunOptions { jobs: 2, fail_fast: false, relock: false };
+    let result = if arguments[1] == "resume" {
+        let which = arguments.get(2).map_or(RunRef::Latest, |number| number.parse().unwrap());
+        let record = store.run(&which).unwrap().unwrap();
+        let site = site(project.clone(), &folder_of(&record, project.root()));
+        resume(&site, store, &record, server, options, &mut Lines, drop)
+    } else {
+        let asked =
+            Asked { pipeline: folder.join("pipeline.yaml"), request: request(&arguments[2..]), ..Asked::default() };
+        let prepared = prepare(&asked, project.root()).unwrap();
+        let environment = environment::ask(project.root(), &HashMap::new(), "0");
+        let site = site(project, &prepared.folder);
+        run(&site, prepared, store, server, options, environment, &mut Lines, drop)
+    };
+    match result {
+        Ok(summary) if summary.state == RunState::Succeeded => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        Err(RunError::Over(_)) => {
+            println!("{OVER}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            println!("{error:?}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn request(words: &[String]) -> Request {
+    let mut request = Request::default();
+    for pair in words.chunks(2) {
+        let task = pair[1].parse().unwrap();
+        match pair[0].as_str() {
+            "--only" => request.only.push(task),
+            "--force" => request.force.push(task),
+            word => panic!("{word} is not understood"),
+        }
+    }
+    request
+}
