@@ -15,6 +15,7 @@ mod lineage;
 mod on_postgres;
 mod plan;
 mod project;
+mod readme;
 mod reuse;
 mod running;
 mod secrets;

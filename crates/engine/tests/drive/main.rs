@@ -7,7 +7,6 @@
 
 mod drive;
 mod oracle;
-mod plan;
 mod project;
 mod sweep;
 
@@ -25,8 +24,7 @@ fn main() -> ExitCode {
         let server = ForkServer::start().expect("main has no threads yet");
         return drive::main(server, &arguments[1..]);
     }
-    let tests: Vec<Test> =
-        [sweep::TESTS, resume::TESTS, reuse::TESTS, plan::TESTS].into_iter().flatten().copied().collect();
+    let tests: Vec<Test> = sweep::TESTS.to_vec();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     if has("--list") {
