@@ -7,11 +7,15 @@
 
 mod drive;
 mod oracle;
+mod plan;
 mod project;
+mod resume;
+mod reuse;
 mod sweep;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use runstone_exec::local::ForkServer;
 
@@ -24,7 +28,8 @@ fn main() -> ExitCode {
         let server = ForkServer::start().expect("main has no threads yet");
         return drive::main(server, &arguments[1..]);
     }
-    let tests: Vec<Test> = sweep::TESTS.to_vec();
+    let tests: Vec<Test> =
+        [sweep::TESTS, resume::TESTS, reuse::TESTS, plan::TESTS].into_iter().flatten().copied().collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     if has("--list") {
@@ -34,14 +39,25 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let fits = |name: &str, wanted: &str| if has("--exact") { name == wanted } else { name.contains(wanted) };
-    let mut failed = Vec::new();
-    for (name, test) in
-        tests.into_iter().filter(|(name, _)| names.is_empty() || names.iter().any(|part| fits(name, part)))
-    {
-        let ok = catch_unwind(test).is_ok();
-        println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
-        failed.extend((!ok).then_some(name));
-    }
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|part| fits(name, part));
+    let tests = Mutex::new(tests.into_iter().filter(|(name, _)| wanted(name)));
+    let failed = Mutex::new(Vec::new());
+    // Most of the time goes into waiting for disks.
+    let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let next = tests.lock().unwrap().next();
+                    let Some((name, test)) = next else { return };
+                    let ok = catch_unwind(test).is_ok();
+                    println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
+                    failed.lock().unwrap().extend((!ok).then_some(name));
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
     println!("failures: {failed:?}");
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -44,6 +44,15 @@ impl Project {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// How many lines a file has; none where it is not there.
+    pub(crate) fn lines(&self, name: &str) -> usize {
+        fs::read_to_string(self.path(name)).map_or(0, |text| text.lines().count())
+    }
+
     pub(crate) fn drive(&self, words: &[&str]) -> Driven {
         self.drive_until("", words)
     }
