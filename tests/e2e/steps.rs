@@ -380,12 +380,12 @@ fn parts_of_the_language_that_come_later_are_refused_unless_allowed() {
     let project = Project::new(
         "
 pipeline: later
-schedule: {cron: '0 2 * * *'}
+documents: ./notes.md
 steps:
   gold: {kind: label, votes: 2, run: 'echo 1 > $OUT_GOLD'}
 ",
     );
-    project.runstone(&["run"]).code(3).says(&["unsupported", "schedule", "votes", "^"]);
+    project.runstone(&["run"]).code(3).says(&["unsupported", "documents", "votes", "^"]);
     assert!(!project.exists(".runstone"), "nothing was made");
     let run = project.runstone(&["run", "--allow-unsupported"]).ok();
     assert!(run.err.contains("votes"), "{run:?}");

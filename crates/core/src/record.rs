@@ -55,6 +55,8 @@ macro_rules! states {
     };
 }
 
+pub(crate) use states;
+
 states! {
     /// The state of a run.
     RunState {
@@ -197,6 +199,8 @@ pub struct RunRecord {
     pub epoch: i64,
     /// Which content store its objects are in.
     pub store_marker: Uuid,
+    /// The partition it works on.
+    pub partition: Option<String>,
     /// Where and by whom.
     pub environment: RunEnvironment,
     /// Asked to end: `graceful` or `now`.

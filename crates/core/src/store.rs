@@ -15,6 +15,8 @@ use crate::record::{
     AttemptEnd, AttemptKind, AttemptRecord, ContentKind, DatasetRecord, EventRecord, Lineage, MaterializationRecord,
     Metric, NodeId, RunEnvironment, RunId, RunRecord, RunState, TaskRecord, TaskState, Trust,
 };
+use crate::service::record::Claim;
+use crate::service::store::ServiceStore;
 use crate::time::Timestamp;
 
 /// A store could not do what it was asked to.
@@ -91,6 +93,10 @@ pub struct NewRun {
     pub created: Timestamp,
     /// Which content store its objects are in.
     pub store_marker: Uuid,
+    /// The partition it works on.
+    pub partition: Option<String>,
+    /// Where it was submitted: the right to begin it. Its number is then the submission's.
+    pub claim: Option<Claim>,
     /// Where and by whom.
     pub environment: RunEnvironment,
     /// Its tasks, in the order of their indices, which start at 0.
@@ -158,6 +164,19 @@ pub struct StartAttempt {
     pub keeps: Vec<KeptObject>,
     /// Whether this attempt claims its fingerprint: no two live attempts of a project hold the same claim.
     pub claim: bool,
+    /// Slots of a pool of the project that it is to hold for as long as it lives.
+    pub pool: Option<PoolAsk>,
+}
+
+/// Slots that an attempt asks for. See [`pool::grant`](crate::service::pool::grant).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolAsk {
+    /// The pool. One that the project does not have grants nothing.
+    pub name: String,
+    /// How many.
+    pub slots: u32,
+    /// Larger ones go first.
+    pub priority: i32,
 }
 
 /// One input of an attempt, fixed when the attempt is put on record.
@@ -289,8 +308,12 @@ pub enum Applied {
         /// Its node.
         attempt: NodeId,
     },
-    /// Not started: another live attempt holds the claim on the fingerprint. The task is as it was.
+    /// Not started: another live attempt holds the claim on the fingerprint. The task is as it was, and it waits for no
+    /// pool.
     Busy(Flight),
+    /// Not started: the pool has no room for it now. The task is as it was, and it stands in the pool's line until it is
+    /// started or decided.
+    Full,
     /// The publications are on record, in the order given. For a reuse without a node of its own: empty.
     Published {
         /// The attempt that stands for the task.
@@ -468,11 +491,13 @@ pub struct StoredObject {
 }
 
 /// A place that remembers one project.
-pub trait Store: Send {
-    /// Puts a run and its tasks on record, owned by the caller with epoch 1, and gives it the next number.
+pub trait Store: ServiceStore + Send {
+    /// Puts a run and its tasks on record, owned by the caller with epoch 1, and gives it the next number, or that of its
+    /// submission, which is `running` from then on.
     ///
     /// # Errors
-    /// Any [`StoreError::Database`]; nothing is recorded then.
+    /// [`StoreError::LostOwnership`] where the claim on its submission is not valid any more. Any
+    /// [`StoreError::Database`]. Nothing is recorded then.
     fn create_run(&mut self, run: &NewRun) -> Result<i64>;
 
     /// Makes the caller the owner of a run whose former owner is proven dead. Returns the new right to write.
@@ -489,7 +514,8 @@ pub trait Store: Send {
     /// [`StoreError::LostOwnership`] where the epoch is not the owner's; nothing is changed then.
     fn commit(&mut self, owner: Ownership, now: Timestamp, changes: &[Change]) -> Result<Vec<Applied>>;
 
-    /// Notes that a run is to end; its owner sees it at its next look. False where the run is already over.
+    /// Notes that a run is to end; its owner sees it at its next look. A submission that has not begun ends at once. False
+    /// where the run is already over.
     ///
     /// # Errors
     /// Any [`StoreError::Database`].

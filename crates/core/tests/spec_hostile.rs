@@ -280,6 +280,19 @@ const PIECES: &[&str] = &[
     "env:",
     "hooks:",
     "schedule:",
+    "schedules:",
+    "partition:",
+    "trigger: ",
+    "cron: ",
+    "every: ",
+    "* * * * *",
+    "@daily",
+    "Europe/Berlin",
+    "by: day",
+    "start: ",
+    "2026-01-01",
+    "dataset: a/b",
+    "${{ partition }}",
     "include: ",
     "max: ",
     "type: int",
@@ -296,9 +309,12 @@ const VALID: &str = r#"
 pipeline: demo
 params: {min_f1: 0.85, epochs: {type: int, default: 5, min: 1, max: 100}}
 pools: {gpu: 1}
+schedule: {cron: "0 2 * * MON#1", tz: Europe/Berlin, start: 2026-01-01, params: {epochs: 3}, dst: {fold: twice}}
+partition: {by: week, start: 2026-W01, tz: Asia/Tokyo}
+trigger: [{dataset: [a/b, c/d.e], match: any}, {file: "./in/*", settle: 1m}]
 defaults: {timeout: 1h, retry: {max: 3, on: [timeout, exit:75]}, env: {A: b}}
 steps:
-  raw: {kind: ingest, from: "./data/*.csv"}
+  raw: {kind: ingest, from: "./data/${{ partition }}/*.csv"}
   split: {in: {data: raw}, run: [python3, ./split.py], out: [train, test]}
   model:
     kind: train

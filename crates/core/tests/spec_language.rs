@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use runstone_core::attempt::Cause;
 use runstone_core::name::Name;
+use runstone_core::partition::{Key, Partitioning};
 use runstone_core::scalar::Scalar;
+use runstone_core::schedule::{Catchup, Dst, Keep, Overlap, Timing, Zone};
 use runstone_core::spec::model::{
-    Action, Cache, Command, EnvValue, InputRef, Kind, Requirements, RetryOn, Source, Step,
+    Action, Cache, Command, EnvValue, InputRef, Kind, OnUnknown, Requirements, RetryOn, Source, Step, Trigger,
 };
 use runstone_core::spec::{Loaded, Look, Options, Pipeline, Severity, Sources, load, reference, schema};
+use runstone_core::time::Timestamp;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -111,6 +114,10 @@ fn the_schema_refuses_what_the_decoder_refuses() {
         "steps: {a: {run: x, matrix: {lr: 1}}}",
         "steps: {a: {run: x, out: {m: {pat: y}}}}",
         "steps: {a: {run: {x: y}}}",
+        "schedule: {cron: x, evry: 1h}\nsteps: {a: {run: x}}",
+        "schedule: {every: 1}\nsteps: {a: {run: x}}",
+        "partition: {by: year}\nsteps: {a: {run: x}}",
+        "trigger: {dataset: {a: b}}\nsteps: {a: {run: x}}",
         "hooks: {failure: {}}\nsteps: {a: {run: x}}",
         "pipeline: Upper Case\nsteps: {a: {run: x}}",
     ] {
@@ -228,6 +235,69 @@ fn a_source_is_not_touched_by_what_defaults_say_about_commands() {
     assert_eq!(files.params, Some(Vec::new()));
     assert_eq!(files.retry.max, 2, "a download may be tried again");
     assert_eq!(step(&pipeline, "page").action, Action::From(Source::Url("https://example.org/table.csv".to_owned())));
+}
+
+#[test]
+fn schedules_have_names_and_defaults() {
+    let pipeline = everything();
+    let names: Vec<_> = pipeline.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+    assert_eq!(names, ["main", "often", "weekdays"]);
+    let [main, often, weekdays] = &pipeline.schedules[..] else { panic!() };
+    let berlin = Zone::named("Europe/Berlin").unwrap();
+    let nightly = Timing::Cron { expression: "0 2 * * *".to_owned(), tz: berlin, dst: Dst::default() };
+    assert_eq!((&main.timing, main.catchup, main.overlap), (&nightly, Catchup::default(), Overlap::Queue));
+    assert!(main.enabled && main.start.is_none() && main.params.is_empty() && main.jitter.is_zero());
+    assert_eq!(often.timing, Timing::Every { interval: Duration::from_secs(900) });
+    assert_eq!((often.overlap, often.enabled, often.jitter), (Overlap::Skip, false, Duration::from_secs(30)));
+    // Midnights in Berlin: of the first day, and of the day after the last one.
+    let day = |seconds: i64| Some(Timestamp(seconds * 1_000_000));
+    assert_eq!((often.start, often.end), (day(1_767_222_000), day(1_798_758_000)));
+    let params: Vec<_> = often.params.values().cloned().collect();
+    let text = |text: &str| Scalar::Text(text.to_owned());
+    assert_eq!(params, [text("fast"), Scalar::Float(1.0), text("2026")]);
+    assert_eq!((weekdays.catchup.keep, weekdays.start), (Keep::None, day(1_767_254_400)));
+    assert!(pipeline.schedules.iter().all(|schedule| schedule.compile().is_ok()));
+}
+
+#[test]
+fn partitions_and_triggers_become_what_they_mean() {
+    let pipeline = everything();
+    let partitioning = pipeline.partition.as_ref().unwrap();
+    assert_eq!((partitioning.by(), partitioning.first().unwrap().as_str()), ("day", "2026-01-01"));
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let triggers = [
+        Trigger::Dataset { datasets: names(&["other-pipeline/model.weights"]), all: true },
+        Trigger::Dataset { datasets: names(&["other-pipeline/a", "other-pipeline/b"]), all: false },
+        Trigger::File {
+            path: "./incoming/*.csv".to_owned(),
+            settle: Duration::from_secs(30),
+            every: Duration::from_secs(1),
+        },
+    ];
+    assert_eq!(pipeline.triggers, triggers);
+    assert_eq!(pipeline.priority, -5);
+    let model = step(&pipeline, "model");
+    assert_eq!((model.slots, model.on_unknown), (2, OnUnknown::Retry));
+    assert_eq!((step(&pipeline, "report").slots, step(&pipeline, "report").on_unknown), (1, OnUnknown::Wait));
+}
+
+#[test]
+fn a_source_is_another_one_for_every_partition() {
+    let pipeline = everything();
+    let Action::From(source) = &step(&pipeline, "today").action else { panic!() };
+    let key = pipeline.partition.as_ref().unwrap().parse("2026-01-05").unwrap();
+    let day = Source::Url("https://example.org/2026-01-05/table.csv".to_owned());
+    assert_eq!(source.for_partition(Some(&key)), Ok(day));
+    assert!(source.for_partition(None).is_err());
+    let Action::From(source) = &step(&pipeline, "files").action else { panic!() };
+    assert_eq!(source.for_partition(None), Ok(source.clone()));
+}
+
+#[test]
+fn a_list_of_values_may_be_the_partitions() {
+    let pipeline = pipeline("partition: {by: list, values: [eu, us, 2026]}\nsteps: {a: {run: x}}");
+    let Some(Partitioning::List(keys)) = pipeline.partition else { panic!() };
+    assert_eq!(keys.iter().map(Key::as_str).collect::<Vec<_>>(), ["eu", "us", "2026"]);
 }
 
 #[test]

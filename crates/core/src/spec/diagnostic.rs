@@ -68,6 +68,14 @@ codes! {
     BadDuration = "bad-duration",
     /// A size that cannot be read.
     BadSize = "bad-size",
+    /// A pattern of `cron` that cannot be read, or that no date matches.
+    BadCron = "bad-cron",
+    /// A date or moment that cannot be read.
+    BadDate = "bad-date",
+    /// A time zone that does not exist.
+    UnknownZone = "unknown-zone",
+    /// The key of a partition that cannot be one.
+    BadPartition = "bad-partition",
     /// A path that may not stand here.
     BadPath = "bad-path",
     /// An environment variable that cannot be set.

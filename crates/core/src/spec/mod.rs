@@ -8,6 +8,7 @@ mod cycle;
 mod decode;
 pub mod diagnostic;
 mod fields;
+mod ingest;
 pub mod model;
 mod overlay;
 pub mod params;
@@ -16,7 +17,7 @@ mod render;
 mod schema;
 mod shape;
 pub mod source;
-mod suggest;
+pub(crate) mod suggest;
 mod values;
 pub mod yaml;
 
@@ -54,6 +55,8 @@ pub struct Options {
     pub default_name: String,
     /// Warn of what is not supported yet, instead of refusing it.
     pub allow_unsupported: bool,
+    /// Pools that the project has, beside those that a pipeline declares.
+    pub pools: Vec<String>,
     /// Bounds of each file.
     pub limits: Limits,
     /// The most steps a pipeline may have.
@@ -67,6 +70,7 @@ impl Default for Options {
         Self {
             default_name: "pipeline".to_owned(),
             allow_unsupported: false,
+            pools: Vec::new(),
             limits: Limits::default(),
             max_steps: 200_000,
             max_cells: 200_000,

@@ -9,7 +9,11 @@ use indexmap::IndexMap;
 use crate::attempt::Cause;
 use crate::expr::Expr;
 use crate::name::Name;
+use crate::partition::Partitioning;
 use crate::scalar::Scalar;
+use crate::schedule::Schedule;
+
+pub use super::ingest::{NeedsPartition, Source};
 
 /// A whole pipeline.
 ///
@@ -31,6 +35,14 @@ pub struct Pipeline {
     pub steps: IndexMap<Name, Step>,
     /// What to run when the run has ended.
     pub hooks: Hooks,
+    /// When runs start by themselves; names differ.
+    pub schedules: Vec<Schedule>,
+    /// What runs work on one at a time.
+    pub partition: Option<Partitioning>,
+    /// Events that start a run, each by itself.
+    pub triggers: Vec<Trigger>,
+    /// Which of the runs that wait goes first: the larger number; from −100 to 100.
+    pub priority: i32,
 }
 
 /// A declared parameter.
@@ -135,8 +147,12 @@ pub struct Step {
     pub timeout: Option<Duration>,
     /// Between TERM and KILL.
     pub grace: Duration,
-    /// The pool it takes a slot of.
+    /// The pool it takes slots of.
     pub pool: Option<Name>,
+    /// How many; 1 where there is no pool.
+    pub slots: u32,
+    /// What to do where an earlier attempt cannot be proven dead.
+    pub on_unknown: OnUnknown,
     /// What it takes of the machine.
     pub resources: Resources,
     /// A failure does not fail the run, and dependents see the output as absent.
@@ -163,13 +179,35 @@ pub enum Command {
     Argv(Vec<String>),
 }
 
-/// Where an ingest reads.
+/// What becomes of a task whose earlier attempt cannot be proven dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnUnknown {
+    /// It waits until somebody can.
+    #[default]
+    Wait,
+    /// It is tried again, at the risk that both are alive.
+    Retry,
+}
+
+/// An event that starts a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// A file, a folder or a glob, relative to the pipeline's folder.
-    Path(String),
-    /// `http://` or `https://`.
-    Url(String),
+pub enum Trigger {
+    /// New versions of datasets of other pipelines.
+    Dataset {
+        /// `pipeline/step` or `pipeline/step.output`; never empty, none twice.
+        datasets: Vec<String>,
+        /// Whether every one of them must have a new version, or any.
+        all: bool,
+    },
+    /// A file that is new or has changed.
+    File {
+        /// A path or glob, relative to the pipeline's folder.
+        path: String,
+        /// How long it must have stayed the same.
+        settle: Duration,
+        /// How often to look; never zero.
+        every: Duration,
+    },
 }
 
 /// What an input names.

@@ -210,14 +210,36 @@ impl<'t> Decoder<'t, '_> {
         }
     }
 
+    /// How many slots of `pool` a task takes.
+    pub(super) fn slots(&mut self, body: Node<'t>, pool: Option<Node<'t>>) -> u32 {
+        let Some(node) = body.get("slots") else { return 1 };
+        let slots = self.whole(node).unwrap_or(1);
+        let Some(pool) = pool.and_then(Node::text) else {
+            let error = Diagnostic::error(Code::Conflict, node.span(), "`slots` means nothing without `pool`");
+            self.push(error);
+            return 1;
+        };
+        if let Some(most) = self.pools.get(pool).filter(|most| **most < slots) {
+            let message = format!("a task that takes {slots} slots would wait for ever: pool `{pool}` has {most}");
+            self.push(Diagnostic::error(Code::OutOfRange, node.span(), message));
+        }
+        slots
+    }
+
     pub(super) fn pool(&mut self, node: Option<Node<'t>>) -> Option<Name> {
         let node = node?;
         let text = node.text()?;
         if let Some((name, _)) = self.pools.get_key_value(text) {
             return Some(name.clone());
         }
-        let near = self.nearest(text, self.pools.keys().map(Name::as_str));
-        let help = near.is_none().then(|| format!("declare it at the top of the file: `pools: {{{text}: 1}}`"));
+        if self.options.pools.iter().any(|pool| pool == text) {
+            return Name::new(text).ok();
+        }
+        let known = self.pools.keys().map(Name::as_str).chain(self.options.pools.iter().map(String::as_str));
+        let near = self.nearest(text, known);
+        let help = near.is_none().then(|| {
+            format!("declare it at the top of the file: `pools: {{{text}: 1}}`, or for all pipelines in runstone.yaml")
+        });
         let error = Diagnostic::error(Code::UnknownPool, node.span(), format!("there is no pool {}", shown(text)));
         self.push(error.maybe_help(help).did_you_mean(node.span(), near));
         None

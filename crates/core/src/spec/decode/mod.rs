@@ -10,8 +10,11 @@ mod expression;
 mod matrix;
 mod outputs;
 mod params;
+mod partition;
 mod paths;
+mod schedule;
 mod step;
+mod trigger;
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,6 +29,7 @@ use super::suggest;
 use super::values::{self, Problem};
 use super::yaml::{Form, Node};
 use crate::name::Name;
+use crate::partition::Partitioning;
 
 /// What is known of a step before its references can be resolved.
 struct Head<'t> {
@@ -44,6 +48,10 @@ struct Decoder<'t, 'd> {
     pipeline: Name,
     params: IndexMap<Name, Param>,
     pools: IndexMap<Name, u32>,
+    /// None as well where it could not be read.
+    partition: Option<Partitioning>,
+    /// Whether the file has it at all.
+    partitioned: bool,
     defaults: Option<Node<'t>>,
     heads: Vec<Head<'t>>,
     /// Step names as written, also those that are no names, so that references to them are not errors as well.
@@ -77,6 +85,8 @@ pub(super) fn pipeline(
         pipeline: placeholder(),
         params: IndexMap::new(),
         pools: IndexMap::new(),
+        partition: None,
+        partitioned: root.get("partition").is_some(),
         defaults: root.get("defaults").filter(|node| node.form() == Form::Map),
         heads: Vec::new(),
         index: HashMap::new(),
@@ -86,6 +96,7 @@ pub(super) fn pipeline(
     decoder.pipeline = decoder.pipeline_name(root);
     decoder.declared_params(root.get("params"));
     decoder.declared_pools(root.get("pools"));
+    decoder.partition = decoder.partitioning(root.get("partition"));
     decoder.check_defaults(steps.entries().len());
     decoder.heads(steps);
     decoder.check_published();
@@ -98,6 +109,8 @@ pub(super) fn pipeline(
         decoder.diagnostics.push(error);
     }
     let hooks = decoder.hooks(root.get("hooks"));
+    let schedules = decoder.schedules(root.get("schedule"), root.get("schedules"));
+    let triggers = decoder.triggers(root.get("trigger"));
     // While steps were decoded, others still looked these up.
     for (step, head) in decoded.values_mut().zip(decoder.heads) {
         step.outputs = head.outputs.unwrap_or_default();
@@ -106,6 +119,10 @@ pub(super) fn pipeline(
         description: root.get("description").and_then(Node::text).map(str::to_owned),
         owner: root.get("owner").and_then(Node::text).map(str::to_owned),
         hooks,
+        schedules,
+        triggers,
+        priority: root.get("priority").and_then(Node::text).and_then(|text| text.parse().ok()).unwrap_or(0),
+        partition: decoder.partition,
         name: decoder.pipeline,
         params: decoder.params,
         pools: decoder.pools,

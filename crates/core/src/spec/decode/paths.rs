@@ -1,6 +1,6 @@
 //! Paths of the project, sources and globs: checked as text, never looked up.
 
-use super::{Code, Decoder, FAILS, Node, Problem, shown};
+use super::{Code, Decoder, Diagnostic, FAILS, Node, Problem, shown};
 use crate::spec::model::Source;
 
 /// The longest path, in bytes. Source: `PATH_MAX` of Linux.
@@ -94,25 +94,53 @@ impl<'t> Decoder<'t, '_> {
 
     /// What an ingest reads.
     pub(super) fn source(&mut self, node: Node<'t>) -> Source {
-        let text = node.text().unwrap_or_default();
+        let written = node.text().unwrap_or_default();
         let span = node.span();
-        if self.looks_up(node) {
-            // Taken as it is written.
+        let text = self.partition_put_in(node);
+        // Checked with a key in its place.
+        let sample = text.replace(Source::PARTITION, "2026-01-05T13");
+        if sample.contains("${{") {
+            self.looks_up(node);
         } else if text.starts_with("http://") || text.starts_with("https://") {
-            self.report(url(text), span);
-            return Source::Url(text.to_owned());
+            self.report(url(&sample), span);
+            return Source::Url(text);
         } else if let Some((scheme, rest)) = text.split_once("://") {
             if scheme == "file" {
-                let problem = bad(text, "is a URL for a path").help("write the path alone");
+                let problem = bad(written, "is a URL for a path").help("write the path alone");
                 self.report::<()>(Err(problem.fix(is_path(rest).then(|| rest.to_owned()))), span);
             } else {
                 self.unsupported(&format!("a source of the kind {}", shown(&format!("{scheme}://"))), FAILS, span);
             }
-            return Source::Url(text.to_owned());
-        } else {
-            self.report(project(text), span);
+            return Source::Url(text);
+        } else if let Err(problem) = project(&sample) {
+            // In the words of the file.
+            self.report::<()>(Err(project(written).err().unwrap_or(problem)), span);
         }
-        Source::Path(text.to_owned())
+        Source::Path(text)
+    }
+
+    /// The text with every spelling of `${{ partition }}` as [`Source::PARTITION`].
+    fn partition_put_in(&mut self, node: Node<'t>) -> String {
+        let (mut rest, mut text) = (node.text().unwrap_or_default(), String::new());
+        let mut first = None;
+        while let Some((before, after)) = rest.split_once("${{") {
+            let Some((name, tail)) = after.split_once("}}").filter(|(name, _)| name.trim() == "partition") else {
+                break;
+            };
+            text.push_str(before);
+            first.get_or_insert(text.len());
+            text.push_str(Source::PARTITION);
+            (rest, _) = (tail, name);
+        }
+        text.push_str(rest);
+        if let Some(start) = first.filter(|_| !self.partitioned) {
+            let span = self.within(node, start, start + 3);
+            let error = Diagnostic::error(Code::Missing, span, "the pipeline has no partitions");
+            self.push(
+                error.help("declare them at the top of the file, such as `partition: {by: day, start: 2026-01-01}`"),
+            );
+        }
+        text
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::expression;
 use super::outputs::truth;
 use super::{Code, Decoder, Diagnostic, FAILS, Form, HashSet, IndexMap, Name, Node, shown};
-use crate::spec::model::{Action, Cache, Command, Kind, Step};
+use crate::spec::model::{Action, Cache, Command, Kind, OnUnknown, Step};
 
 /// Fields that say something about a command, and nothing where there is none.
 const OF_COMMANDS: [&str; 9] = ["in", "matrix", "foreach", "params", "env", "python", "code", "isolate", "require"];
@@ -64,7 +64,12 @@ impl<'t> Decoder<'t, '_> {
             retry: self.retry(get("retry")),
             timeout: self.timeout(get("timeout")),
             grace: get("grace").map_or(Duration::from_secs(10), |node| self.duration(node)),
+            slots: self.slots(body, get("pool")),
             pool: self.pool(get("pool")),
+            on_unknown: match get("on_unknown").and_then(Node::text) {
+                Some("retry") => OnUnknown::Retry,
+                _ => OnUnknown::Wait,
+            },
             resources: self.resources(get("resources")),
             continue_on_error: truth(body, "continue_on_error"),
             name,

@@ -8,8 +8,6 @@ const EXPRS: Shape = Either(&[Expr, List(&Expr)]);
 const TEXTS: Shape = Either(&[Text, List(&Text)]);
 const MANY: i64 = 1_000_000;
 
-pub(super) const SCHEDULE_FIELD: Field = Field::later("schedule", B(Block::Schedule), "When runs start by themselves.");
-pub(super) const PARTITION_FIELD: Field = Field::later("partition", B(Block::Partition), "Runs over slices of time.");
 pub(super) const TRIGGER: Field = Field::later("trigger", Map(&Any), "Events that start a run.");
 pub(super) const PROBLEM: Field =
     Field::later("problem", Map(&Any), "The problem that is solved: its type, features, target and goal.");
@@ -40,33 +38,6 @@ pub(super) const WATCH: Field = Field::later("watch", EXPRS, "Conditions that a 
 pub(super) const DRIFT_FIELD: Field =
     Field::later("drift", B(Block::Drift), "When data has moved away from a reference.");
 pub(super) const THEN: Field = Field::later("then", Either(&[Text, Map(&Any)]), "What a monitor's result starts.");
-
-pub(super) const SCHEDULE: &[Field] = &[
-    Field::later("cron", Text, "Five fields of cron."),
-    Field::later("every", Duration, "An interval instead of `cron`."),
-    Field::later("tz", Text, "The time zone, such as `Europe/Berlin`."),
-    Field::later("dst", B(Block::Dst), "What happens when clocks change."),
-    Field::later("catchup", B(Block::Catchup), "What happens to fire times that were missed."),
-    Field::later("overlap", Word(&["queue", "skip", "replace", "allow"]), "What happens while an earlier run goes on."),
-    Field::later("jitter", Duration, "A random delay up to this."),
-    Field::later("enabled", Bool, "Whether it fires."),
-];
-
-pub(super) const DST: &[Field] = &[
-    Field::later("gap", Word(&["run_after", "skip"]), "For a time that does not exist."),
-    Field::later("fold", Word(&["once", "twice"]), "For a time that exists twice."),
-];
-
-pub(super) const CATCHUP: &[Field] = &[
-    Field::later("window", Duration, "How far back to look."),
-    Field::later("keep", Word(&["latest", "all", "none"]), "Which of the missed times run."),
-];
-
-pub(super) const PARTITION: &[Field] = &[
-    Field::later("by", Word(&["hour", "day", "week", "month"]), "The length of a slice."),
-    Field::later("start", Text, "The first slice."),
-    Field::later("end", Text, "The last slice."),
-];
 
 pub(super) const AGREEMENT: &[Field] = &[
     Field::later("metric", Word(&["cohen_kappa", "fleiss_kappa", "krippendorff_alpha"]), "The measure."),

@@ -3,6 +3,7 @@
 
 mod later;
 mod now;
+mod starts;
 
 /// What a value must look like before its meaning is looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,6 +76,7 @@ pub(crate) enum Block {
     Dst,
     Catchup,
     Partition,
+    Trigger,
     Agreement,
     Approve,
     Strategy,
@@ -125,7 +127,7 @@ pub(crate) struct Free {
 
 impl Block {
     /// In the order of the reference page.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Pipeline,
         Self::Param,
         Self::Defaults,
@@ -145,6 +147,7 @@ impl Block {
         Self::Dst,
         Self::Catchup,
         Self::Partition,
+        Self::Trigger,
         Self::Agreement,
         Self::Approve,
         Self::Strategy,
@@ -168,10 +171,11 @@ impl Block {
             Self::Resources => now::RESOURCES,
             Self::Hooks => now::HOOKS,
             Self::Hook => now::HOOK,
-            Self::Schedule => later::SCHEDULE,
-            Self::Dst => later::DST,
-            Self::Catchup => later::CATCHUP,
-            Self::Partition => later::PARTITION,
+            Self::Schedule => starts::SCHEDULE,
+            Self::Dst => starts::DST,
+            Self::Catchup => starts::CATCHUP,
+            Self::Partition => starts::PARTITION,
+            Self::Trigger => starts::TRIGGER,
             Self::Agreement => later::AGREEMENT,
             Self::Approve => later::APPROVE,
             Self::Strategy => later::STRATEGY,
@@ -231,10 +235,14 @@ impl Block {
             Self::Resources => ("resources", "What a task takes of the machine while it runs."),
             Self::Hooks => ("hooks", "Commands that run when the run has ended."),
             Self::Hook => ("hook", "A command."),
-            Self::Schedule => ("schedule", "When runs start by themselves."),
-            Self::Dst => ("dst", "What happens when clocks change."),
-            Self::Catchup => ("catchup", "Fire times that were missed."),
-            Self::Partition => ("partition", "Runs over slices of time."),
+            Self::Schedule => ("schedule", "When runs start by themselves: by `cron` or `every`, one of the two."),
+            Self::Dst => (
+                "dst",
+                "Fixed times of a clock that is changed. Where the hour field of `cron` starts with `*`, times are not fixed: it fires whenever the clock shows a match.",
+            ),
+            Self::Catchup => ("catchup", "Fires that were missed, because no scheduler was there in time."),
+            Self::Partition => ("partition", "What runs work on one at a time. A step sees the key as `PARTITION`."),
+            Self::Trigger => ("trigger", "An event that starts a run: `dataset` or `file`, one of the two."),
             Self::Agreement => ("agreement", "How far labelers must agree."),
             Self::Approve => ("approve", "Who must agree before a step runs."),
             Self::Strategy => ("strategy", "How a deployment reaches its users."),

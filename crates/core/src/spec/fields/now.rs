@@ -4,7 +4,7 @@ use super::Shape::{
     Block as B, Bool, Cause, Cpu, Duration, DurationOrNone, Either, Expr, Int, List, Literal, Map, Name, Number, Path,
     Reference, Size, Source, Step, Text, Word,
 };
-use super::{Block, Field, Shape, later};
+use super::{Block, Field, Shape, later, starts};
 
 const NAMES: Shape = List(&Name);
 const TEXTS: Shape = List(&Text);
@@ -51,7 +51,13 @@ const CACHE_FIELD: Field = Field::new(
 const RETRY_FIELD: Field = Field::new("retry", RETRY_SHAPE, "0", "What to try again after a failure.");
 const TIMEOUT: Field = Field::new("timeout", DurationOrNone, "none", "The longest that an attempt may take.");
 const GRACE: Field = Field::new("grace", Duration, "10s", "The time between TERM and KILL when an attempt is ended.");
-const POOL: Field = Field::new("pool", Name, "", "The pool of which a task takes a slot.");
+const POOL: Field = Field::new("pool", Name, "", "The pool of which a task takes slots.");
+const ON_UNKNOWN: Field = Field::new(
+    "on_unknown",
+    Word(&["wait", "retry"]),
+    "wait",
+    "What to do where an earlier attempt cannot be proven dead: wait until it can, or try again at the risk of two at once.",
+);
 const RESOURCES_FIELD: Field = Field::new("resources", B(Block::Resources), "", "What a task takes of the machine.");
 
 pub(super) const PIPELINE: &[Field] = &[
@@ -78,9 +84,11 @@ pub(super) const PIPELINE: &[Field] = &[
     Field::new("defaults", B(Block::Defaults), "", "Defaults of all steps."),
     Field::new("steps", Map(&B(Block::Step)), "", "The steps, by name.").required(),
     Field::new("hooks", B(Block::Hooks), "", "Commands that run when the run has ended."),
-    later::SCHEDULE_FIELD,
-    later::PARTITION_FIELD,
-    later::TRIGGER,
+    starts::SCHEDULE_FIELD,
+    starts::SCHEDULES,
+    starts::PARTITION_FIELD,
+    starts::TRIGGER_FIELD,
+    starts::PRIORITY,
     later::PROBLEM,
     later::DOCUMENTS,
     later::BASELINE,
@@ -107,6 +115,7 @@ pub(super) const DEFAULTS: &[Field] = &[
     GRACE,
     POOL,
     RESOURCES_FIELD,
+    ON_UNKNOWN,
     later::IMAGE,
 ];
 
@@ -117,7 +126,7 @@ pub(super) const STEP: &[Field] = &[
         "from",
         Source,
         "",
-        "What an ingest reads: a file, a folder, a glob, or an `http(s)://` address. Paths start with `./`, `../` or `/`.",
+        "What an ingest reads: a file, a folder, a glob, or an `http(s)://` address. Paths start with `./`, `../` or `/`. `${{ partition }}` stands for the key of the run's partition.",
     ),
     Field::new(
         "run",
@@ -164,7 +173,9 @@ pub(super) const STEP: &[Field] = &[
     TIMEOUT,
     GRACE,
     POOL,
+    Field::new("slots", Int(1, MANY), "1", "How many slots of its pool a task takes."),
     RESOURCES_FIELD,
+    ON_UNKNOWN,
     later::IMAGE,
     later::STORE,
     later::EXPECT,
