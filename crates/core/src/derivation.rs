@@ -3,7 +3,7 @@
 //! There is one walk over the ingredients, [`Derivation::to_value`]. The fingerprint hashes the canonical bytes of its
 //! result; an explanation compares two such results field by field. So what is explained cannot drift from what is hashed.
 //!
-//! Part of it: command, code, the parameters the step receives, its cell, its environment (of secrets only the names),
+//! Part of it: command, code, the parameters the step receives, its cell, its partition, its environment (of secrets only the names),
 //! its Python environment, the platform, the content and file names of its inputs, the names of its outputs.
 //! Not part of it: names of steps and pipelines, comments, descriptions, retries, timeouts, pools, resources, conditions,
 //! places where outputs are published for people, run numbers, times.
@@ -37,6 +37,8 @@ pub struct Derivation {
     pub params: BTreeMap<Name, Scalar>,
     /// Its cell.
     pub cell: Cell,
+    /// The partition it works on.
+    pub partition: Option<String>,
     /// Declared environment.
     pub env: BTreeMap<String, EnvValue>,
     /// Python environment.
@@ -124,6 +126,9 @@ impl Derivation {
         put("code", Value::map(self.code.iter().map(|(path, content)| (path, hash(content)))));
         put("params", Value::map(self.params.iter().map(|(name, value)| (name.as_str(), value.into()))));
         put("cell", Value::map(self.cell.values().iter().map(|(name, value)| (name.as_str(), value.into()))));
+        if let Some(partition) = &self.partition {
+            put("partition", Value::text(partition));
+        }
         put("env", Value::map(self.env.iter().map(|(name, value)| (name, env_value(value)))));
         put("inputs", Value::map(self.inputs.iter().map(|(name, content)| (name.as_str(), input_value(content)))));
         put("outputs", Value::map(self.outputs.iter().map(|(name, output)| (name.as_str(), output_value(output)))));
@@ -217,6 +222,7 @@ mod tests {
             code: BTreeMap::from([("./train.py".to_owned(), ContentHash::of(b"code"))]),
             params: BTreeMap::from([(name("lr"), Scalar::Float(0.1))]),
             cell: Cell::default(),
+            partition: None,
             env: BTreeMap::new(),
             python: None,
             platform: "linux-x86_64".into(),

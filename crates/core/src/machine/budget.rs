@@ -37,6 +37,8 @@ pub(super) struct Budget {
     classes: Vec<usize>,
     /// By class: attempts on record or being recorded that have no slot yet.
     ahead: Vec<u32>,
+    /// By class: whether its tasks hold slots of a pool of the whole project.
+    shared: Vec<bool>,
 }
 
 impl Budget {
@@ -46,7 +48,7 @@ impl Budget {
             .nodes
             .iter()
             .map(|node| {
-                if node.max_parallel.is_some() {
+                if node.max_parallel.is_some() || node.shared {
                     next += 1;
                     next - 1
                 } else {
@@ -54,6 +56,10 @@ impl Budget {
                 }
             })
             .collect();
+        let mut shared = vec![false; next];
+        for (node, class) in layout.nodes.iter().zip(&classes) {
+            shared[*class] |= node.shared;
+        }
         Self {
             limits,
             jobs: 0,
@@ -63,6 +69,7 @@ impl Budget {
             parallel: vec![0; layout.nodes.len()],
             classes,
             ahead: vec![0; next],
+            shared,
         }
     }
 
@@ -71,7 +78,9 @@ impl Budget {
     }
 
     pub(super) fn may_assign(&self, class: usize) -> bool {
-        self.ahead[class] < self.limits.ahead
+        // What holds slots of others from its record on is recorded only where it can start.
+        let most = if self.shared[class] { self.limits.jobs.saturating_sub(self.jobs) } else { self.limits.ahead };
+        self.ahead[class] < most
     }
 
     pub(super) fn count_ahead(&mut self, class: usize, by: i32) {
@@ -88,7 +97,7 @@ impl Budget {
         self.has_free_slot()
             && (alone || self.cpu_milli + demand.cpu_milli <= self.limits.cpu_milli)
             && (alone || self.mem + demand.mem <= self.limits.mem)
-            && demand.pool.is_none_or(|pool| self.pools[pool].0 < self.pools[pool].1)
+            && demand.pool.is_none_or(|pool| self.pools[pool].0 + demand.slots <= self.pools[pool].1)
             && demand.max_parallel.is_none_or(|most| self.parallel[node] < most)
     }
 
@@ -99,7 +108,7 @@ impl Budget {
         self.mem += demand.mem;
         self.parallel[node] += 1;
         if let Some(pool) = demand.pool {
-            self.pools[pool].0 += 1;
+            self.pools[pool].0 += demand.slots;
         }
     }
 
@@ -110,7 +119,7 @@ impl Budget {
         self.mem -= demand.mem;
         self.parallel[node] -= 1;
         if let Some(pool) = demand.pool {
-            self.pools[pool].0 -= 1;
+            self.pools[pool].0 -= demand.slots;
         }
     }
 

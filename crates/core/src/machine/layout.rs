@@ -40,8 +40,13 @@ pub struct NodeLayout {
     pub min_success: Option<u32>,
     /// Which of its tasks may run at once.
     pub max_parallel: Option<u32>,
-    /// The pool it takes a slot of.
+    /// The pool it takes slots of.
     pub pool: Option<usize>,
+    /// How many; never more than the pool has.
+    pub slots: u32,
+    /// Whether its attempts are granted slots of a pool of the whole project when they are put on record: then none is put
+    /// on record ahead of its process, so that no slot idles.
+    pub shared: bool,
     /// Thousandths of a core.
     pub cpu_milli: u64,
     /// Bytes.
@@ -98,6 +103,8 @@ impl Layout {
                     min_success: step.and_then(|step| step.matrix.as_ref()?.min_success),
                     max_parallel: step.and_then(|step| step.max_parallel),
                     pool: step.and_then(|step| pool_index(step.pool.as_ref()?)),
+                    slots: step.map_or(1, |step| step.slots),
+                    shared: false,
                     cpu_milli: step.map_or(0, |step| step.resources.cpu_milli),
                     mem: step.map_or(0, |step| step.resources.mem),
                     retry: step.map_or_else(Retry::none, |step| step.retry.clone()),
@@ -118,6 +125,13 @@ impl Layout {
             })
             .collect();
         Self { nodes, tasks, pools: pipeline.pools.values().copied().collect() }
+    }
+
+    /// Notes which nodes take slots of pools of the whole project.
+    pub fn share_pools(&mut self, is_shared: impl Fn(usize) -> bool) {
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            node.shared = is_shared(index);
+        }
     }
 }
 

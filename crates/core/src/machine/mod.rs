@@ -371,6 +371,12 @@ impl Machine {
         }
     }
 
+    /// The node of a task.
+    #[must_use]
+    pub fn node_of(&self, task: usize) -> &NodeLayout {
+        &self.layout.nodes[self.tasks[task].node]
+    }
+
     /// The tasks of a node, those of a `foreach` included once it has opened.
     #[must_use]
     pub fn tasks_of(&self, node: usize) -> &[usize] {

@@ -35,6 +35,8 @@ fn node(label: String, needs: Vec<(usize, NeedKind)>) -> NodeLayout {
         min_success: None,
         max_parallel: None,
         pool: None,
+        slots: 1,
+        shared: false,
         cpu_milli: 1000,
         mem: 0,
         retry: Retry { max: 0, backoff: Duration::from_secs(1), ..Retry::none() },

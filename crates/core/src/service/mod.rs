@@ -4,7 +4,9 @@
 //! the rules that it and the stores share; [`record`] is what is on record, [`store`] how it is read and changed, and
 //! [`oracle`] what must be true of it whatever happened.
 
+pub mod launch;
 pub mod machine;
+pub mod oracle;
 pub mod overlap;
 pub mod pool;
 pub mod queue;

@@ -12,6 +12,10 @@ use std::collections::HashMap;
 
 use super::record::PoolUse;
 
+/// Who has not asked for so long, microseconds, stands in no line until it asks again, and then at its old place. Its owner
+/// may be dead, and nobody may have room to take its run over while all that they drive stands behind it.
+pub const STANDS_FOR_US: u64 = 30_000_000;
+
 /// Whether a task may have its slots now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
@@ -32,7 +36,7 @@ pub fn line_up(holders: &[PoolUse], waiting: &mut [PoolUse]) {
 }
 
 /// Decides for `me`, which is among `waiting` or is put there. A task that wants more slots than the pool has gets all
-/// of them, alone.
+/// of them, alone; one of no slots grants nothing at all.
 #[must_use]
 pub fn grant(slots: u32, holders: &[PoolUse], waiting: &[PoolUse], me: &PoolUse) -> Grant {
     let is_me = |one: &PoolUse| (one.run, one.task) == (me.run, me.task);
@@ -43,7 +47,7 @@ pub fn grant(slots: u32, holders: &[PoolUse], waiting: &[PoolUse], me: &PoolUse)
     let mut taken: u64 = holders.iter().map(need).sum();
     for (place, one) in line.iter().enumerate() {
         taken += need(one);
-        if taken > u64::from(slots) {
+        if taken > u64::from(slots) || slots == 0 {
             return Grant::Waits(line.iter().position(is_me).unwrap_or(place));
         }
         if is_me(one) {
@@ -99,6 +103,11 @@ mod tests {
     fn a_task_wider_than_its_pool_runs_alone() {
         assert_eq!(grant(2, &[], &[], &one(1, "a", 7, 0)), Grant::Granted);
         assert_eq!(grant(2, &[one(2, "b", 1, 0)], &[], &one(1, "a", 7, 0)), Grant::Waits(0));
+    }
+
+    #[test]
+    fn a_pool_without_slots_grants_nothing() {
+        assert_eq!(grant(0, &[], &[], &one(1, "a", 1, 0)), Grant::Waits(0));
     }
 
     proptest! {

@@ -12,6 +12,8 @@ use crate::hash::ContentHash;
 use crate::record::{RunEnvironment, RunId, RunState, states};
 use crate::time::Timestamp;
 
+pub use crate::schedule::Overlap;
+
 /// One start of a scheduler process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -212,6 +214,12 @@ impl SubmissionState {
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Done | Self::Cancelled | Self::Failed)
     }
+
+    /// Whether a scheduler has it, or had it when it died.
+    #[must_use]
+    pub const fn has_owner(self) -> bool {
+        matches!(self, Self::Claimed | Self::Running)
+    }
 }
 
 /// A submission on record.
@@ -272,20 +280,6 @@ pub struct Claim {
     pub scheduler: SchedulerId,
     /// Which claim this is.
     pub claims: i64,
-}
-
-/// What happens when a fire meets a live submission of its group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Overlap {
-    /// The new one waits for its turn.
-    Queue,
-    /// The new one is skipped, and the reason is on record.
-    Skip,
-    /// The old ones are asked to end, and the new one follows them.
-    Replace,
-    /// They run side by side.
-    Allow,
 }
 
 /// What a scheduler decided about one fire time, or about a row of missed ones.

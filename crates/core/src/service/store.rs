@@ -4,6 +4,7 @@
 //! Every call is one transaction, and every change a compare-and-set: whoever was overtaken changes nothing and is told
 //! so. Leases go by the database's clock, never by the caller's.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::record::{
@@ -35,6 +36,36 @@ pub enum Beat {
     Gone,
 }
 
+/// How far a record has come. Nothing of it ever goes back, unless the database lost what it had committed: by the
+/// restore of a backup, or a fail-over to a copy that was behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HighWater {
+    /// The largest run number given out.
+    pub runs: i64,
+    /// The largest node id given out.
+    pub nodes: i64,
+    /// The largest `rev` of a schedule.
+    pub schedules: i64,
+}
+
+impl HighWater {
+    /// Whether a record that is here now has lost something of what it once was.
+    #[must_use]
+    pub const fn is_behind(&self, once: &Self) -> bool {
+        self.runs < once.runs || self.nodes < once.nodes || self.schedules < once.schedules
+    }
+
+    /// The larger of each.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            runs: self.runs.max(other.runs),
+            nodes: self.nodes.max(other.nodes),
+            schedules: self.schedules.max(other.schedules),
+        }
+    }
+}
+
 /// Which fires to list, newest first.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FireFilter {
@@ -53,6 +84,18 @@ pub trait ServiceStore {
     /// # Errors
     /// Any [`StoreError::Database`](crate::store::StoreError::Database), here and below.
     fn clock(&mut self) -> Result<Timestamp>;
+
+    /// How far the record has come. Asked often.
+    ///
+    /// # Errors
+    /// As above.
+    fn high_water(&mut self) -> Result<HighWater>;
+
+    /// Gives out no number up to these again: for a record that lost what it had committed.
+    ///
+    /// # Errors
+    /// As above.
+    fn raise(&mut self, to: &HighWater) -> Result<()>;
 
     // Schedulers -------------------------------------------------------------------------------------------------------
 
@@ -113,6 +156,20 @@ pub trait ServiceStore {
     /// As above.
     fn schedules(&mut self, after_rev: i64) -> Result<Vec<ScheduleRecord>>;
 
+    /// The largest `rev` of a schedule; 0 where there is none. Asked often, so it is to cost next to nothing.
+    ///
+    /// # Errors
+    /// As above.
+    fn schedules_rev(&mut self) -> Result<i64>;
+
+    /// These schedules; unknown ones are left out.
+    ///
+    /// # Errors
+    /// As above.
+    fn schedules_by_id(&mut self, ids: &[ScheduleId]) -> Result<Vec<ScheduleRecord>> {
+        Ok(self.schedules(0)?.into_iter().filter(|schedule| ids.contains(&schedule.id)).collect())
+    }
+
     /// Pauses schedules or lets them go on. Going on decides the times of the pause as skipped (one row for each
     /// schedule, reason `paused`, with the count that `missed` gives for schedule, cursor and now), unless `catch_up`:
     /// then the cursor stays where it was. Returns those that changed.
@@ -152,7 +209,8 @@ pub trait ServiceStore {
     fn submit(&mut self, submission: &NewSubmission, now: Timestamp) -> Result<SubmissionRecord>;
 
     /// What may be claimed or is being run: all that are `claimed` or `running`, and of the `queued` ones the first
-    /// `per_pipeline` of each pipeline by (priority, largest first; number).
+    /// `per_pipeline` of each pipeline by (priority, largest first; number), and the first of each group by number, whose
+    /// turn is next whatever its priority.
     ///
     /// # Errors
     /// As above.
@@ -170,9 +228,10 @@ pub trait ServiceStore {
     /// [`StoreError::Ambiguous`](crate::store::StoreError::Ambiguous) for a prefix of several ids.
     fn submission(&mut self, which: &RunRef) -> Result<Option<SubmissionRecord>>;
 
-    /// Takes a submission: a queued one whose turn it is in its group, or a running one whose scheduler is gone (or has
-    /// let go of it). The claimant must be active with a running lease. A run that is on record gets its next epoch.
-    /// None where another was faster, or it is over, or not its turn.
+    /// Takes a submission: a queued one whose turn it is in its group, a running one whose scheduler is gone (or has let
+    /// go of it), or one that the claimant has already, because the answer to its claim was lost. The claimant must be
+    /// active with a running lease. A run that is on record gets its next epoch. None where another was faster, or it is
+    /// over, or not its turn.
     ///
     /// # Errors
     /// As above.

@@ -15,6 +15,14 @@
 //! - of each kind of question to the record at most one is under way, and one that failed is asked again, later and later;
 //! - where nothing happens, the machine sleeps until the next thing that is due.
 
+mod asks;
+mod fires;
+mod lease;
+mod queue;
+#[cfg(test)]
+mod tests;
+mod watch;
+
 use uuid::Uuid;
 
 use crate::executor::Stop;
@@ -26,6 +34,11 @@ use super::record::{
     SubmissionRecord,
 };
 use super::store::{Beat, Claimed};
+use asks::Asks;
+use fires::Fires;
+use lease::Lease;
+use queue::Queue;
+use watch::Watch;
 
 /// What a scheduler is set up with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +79,7 @@ pub struct Now {
 pub enum Ask {
     /// [`Command::Renew`].
     Renew,
-    /// [`Command::LoadSchedules`].
+    /// [`Command::LoadSchedules`] or [`Command::ReloadSchedules`].
     Schedules,
     /// [`Command::Decide`].
     Decide,
@@ -101,7 +114,7 @@ pub enum Input {
         /// The answer.
         beat: Beat,
     },
-    /// The answer to [`Command::LoadSchedules`].
+    /// The answer to [`Command::LoadSchedules`] or [`Command::ReloadSchedules`].
     Schedules(Vec<ScheduleRecord>),
     /// The answer to [`Command::Decide`], in its order.
     Decided(Vec<FireOutcome>),
@@ -176,6 +189,8 @@ pub enum Command {
         /// Later than this `rev`.
         after_rev: i64,
     },
+    /// Read these schedules, whether they changed or not. Answer: [`Input::Schedules`], failure: [`Ask::Schedules`].
+    ReloadSchedules(Vec<ScheduleId>),
     /// Put decisions on record.
     Decide(Vec<FireDecision>),
     /// Look at the queue.
@@ -202,7 +217,8 @@ pub enum Command {
     /// The lease is over: let go of every run at once, without ending its steps, and write nothing more. Then register
     /// anew with a new machine.
     Abandon,
-    /// Everything is handed over or finished: go.
+    /// Everything is handed over or finished: put on record that this scheduler is gone, which gives back what it may
+    /// have claimed without knowing, and go.
     Leave,
     /// Send [`Input::Tick`] when the steady clock shows this, or the wall clock shows that, whichever comes first.
     Wake {
@@ -211,4 +227,139 @@ pub enum Command {
         /// On the wall clock.
         wall: Option<Timestamp>,
     },
+}
+
+/// What one scheduler knows and has under way.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    lease: Lease,
+    asks: Asks,
+    fires: Fires,
+    watch: Watch,
+    queue: Queue,
+    draining: bool,
+    over: bool,
+    out: Vec<Command>,
+}
+
+impl Machine {
+    /// A scheduler that is not on record yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let asks = Asks::new(settings.id.0.as_u64_pair().1);
+        Self {
+            settings,
+            lease: Lease::default(),
+            asks,
+            fires: Fires::default(),
+            watch: Watch::default(),
+            queue: Queue::default(),
+            draining: false,
+            over: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes in what happened and says what is to be done. The last command is a [`Command::Wake`], until the scheduler
+    /// abandons or leaves: nothing follows then.
+    ///
+    /// An input that nobody waits for is ignored: it is late news about something already decided.
+    pub fn step(&mut self, input: Input, now: Now) -> Vec<Command> {
+        if self.over {
+            return Vec::new();
+        }
+        // The answer to a renewal says how long the lease is, so it counts before the lease is looked at.
+        let rest = match input {
+            Input::Registered { asked } => {
+                self.registered(asked);
+                None
+            }
+            Input::Renewed { asked, beat } => {
+                self.renewed(asked, beat);
+                None
+            }
+            other => Some(other),
+        };
+        if let Some(input) = rest
+            && !self.has_lost_its_lease(now)
+        {
+            self.take_in(input, now);
+        }
+        if self.has_lost_its_lease(now) {
+            self.over = true;
+            self.out.clear();
+            return vec![Command::Abandon];
+        }
+        if self.is_registered() {
+            self.go_on(now);
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// Whether it has abandoned or left.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    fn take_in(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Registered { .. } | Input::Renewed { .. } | Input::Tick => {}
+            Input::Failed(ask) => self.failed(ask, now),
+            Input::Schedules(records) => self.loaded(records),
+            Input::Decided(outcomes) => self.decided(&outcomes),
+            Input::Looked(look) => self.looked(&look, now),
+            Input::Claimed { run, claimed } => self.claimed(run, claimed),
+            Input::Buried { scheduler } => {
+                // What it had may be claimed now.
+                if self.asks.answered(Ask::Bury(scheduler)) {
+                    self.look_soon(now.steady);
+                }
+            }
+            Input::Advanced { backfill, submitted } => {
+                if self.asks.answered(Ask::Backfill(backfill)) && submitted > 0 {
+                    self.look_soon(now.steady);
+                }
+            }
+            Input::Watched(sightings) => self.watched(sightings, now),
+            Input::Ended { run } => self.ended(run, now),
+            Input::Nudge => self.look_soon(now.steady),
+            Input::Drain => self.drain(),
+        }
+    }
+
+    fn failed(&mut self, ask: Ask, now: Now) {
+        match ask {
+            Ask::Decide => self.deciding_failed(now),
+            Ask::Schedules => self.load_failed(now),
+            Ask::Claim(run) => self.claim_failed(run, now),
+            Ask::Renew | Ask::Look | Ask::Bury(_) | Ask::Backfill(_) | Ask::Watch => self.asks.failed(ask, now.steady),
+        }
+    }
+
+    fn go_on(&mut self, now: Now) {
+        if self.may_leave() {
+            self.over = true;
+            return self.out.push(Command::Leave);
+        }
+        self.renew(now);
+        self.load(now);
+        self.watch(now);
+        self.decide(now);
+        self.load(now);
+        self.look(now);
+        self.claim(now);
+        let (load, wall) = self.wake_for_fires(now);
+        let steady = self.wake_for_lease().min(self.wake_for_queue()).min(self.wake_for_watch()).min(load);
+        self.out.push(Command::Wake { steady, wall });
+    }
+}
+
+/// Spreads the bits of a number (the finalizer of `SplitMix64`, Steele, Lea, Flood 2014).
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
