@@ -39,6 +39,7 @@ fn start(round: u32, task: u32) -> Change {
         pins: if task == 0 { Vec::new() } else { vec![root] },
         keeps: Vec::new(),
         claim: true,
+        pool: None,
     })
 }
 
@@ -96,6 +97,8 @@ fn fan_out(store: &mut dyn Store, round: u32, batch: u32) -> Duration {
         trigger: "manual".to_owned(),
         created: Timestamp(1),
         store_marker: Uuid::from_u128(1),
+        partition: None,
+        claim: None,
         environment: RunEnvironment::default(),
         tasks: (0..=TASKS).map(task).collect(),
     };

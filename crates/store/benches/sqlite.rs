@@ -53,6 +53,8 @@ fn new_run(tasks: u32) -> NewRun {
         trigger: "manual".to_owned(),
         created: Timestamp(1),
         store_marker: Uuid::from_u128(1),
+        partition: None,
+        claim: None,
         environment: RunEnvironment::default(),
         tasks: (0..tasks).map(task).collect(),
     }
@@ -78,6 +80,7 @@ fn start(round: u32, task: u32) -> Change {
         pins: if task == 0 { Vec::new() } else { vec![root] },
         keeps: Vec::new(),
         claim: true,
+        pool: None,
     })
 }
 

@@ -162,6 +162,7 @@ mod tests {
             ended: None,
             epoch: 1,
             store_marker: Uuid::nil(),
+            partition: None,
             environment: RunEnvironment::default(),
             cancel: None,
         }

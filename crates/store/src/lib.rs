@@ -4,6 +4,7 @@
 //! promises is written down in [`runstone_core::store`]; the suite in `tests/conformance` holds both to it, down to which
 //! change is stale when. Nothing here decides what is to run.
 
+mod declare;
 mod event;
 mod fold;
 mod location;
@@ -11,13 +12,17 @@ mod migrate;
 pub mod postgres;
 mod prefix;
 mod rules;
+mod service;
+mod shared;
 pub mod sqlite;
+mod template;
 
 use runstone_core::store::{Result, Store};
 use uuid::Uuid;
 
 pub use location::{Location, ParseLocationError};
 pub use rules::InvalidChange;
+pub use shared::Shared;
 
 /// Which project a store is to remember. Several projects may share one database and never see each other.
 #[derive(Debug, Clone, PartialEq, Eq)]

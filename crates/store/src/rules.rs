@@ -5,10 +5,12 @@
 
 use std::collections::HashSet;
 
-use runstone_core::record::{Metric, RunState, TaskState};
+use runstone_core::record::{Metric, RunId, RunState, TaskState};
+use runstone_core::service::record::{DeclaredPipeline, FireDecision, FireVerdict, NewBackfill, ScheduleId};
 use runstone_core::store::{
     Change, FinishAttempt, NewMaterialization, NewRun, NewTask, Result, SettleTask, StoreError,
 };
+use runstone_core::time::Timestamp;
 
 /// A change or a run that contradicts itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +76,49 @@ pub enum InvalidChange {
     /// A run ends in a terminal state.
     #[error("a run cannot end as running")]
     EndsRunning,
+    /// A claim is on the run that is begun with it.
+    #[error("run {run} was to be begun with a claim on run {claimed}")]
+    ForeignClaim {
+        /// The run.
+        run: RunId,
+        /// What was claimed.
+        claimed: RunId,
+    },
+    /// A name stands for one thing.
+    #[error("{what} {name:?} is declared twice")]
+    DeclaredTwice {
+        /// Such as `pipeline`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A fire is later than everything decided before it, and decides nothing beyond its end.
+    #[error("a fire of schedule {} at {} until {} cannot follow {}", schedule.0, time.0, until.0, cursor.0)]
+    FireOrder {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// The cursor.
+        cursor: Timestamp,
+        /// The fire time.
+        time: Timestamp,
+        /// The cursor from then on.
+        until: Timestamp,
+    },
+    /// A row of skipped times has some.
+    #[error("a row of schedule {} stands for no fire time", schedule.0)]
+    EmptyRow {
+        /// The schedule.
+        schedule: ScheduleId,
+    },
+    /// A run takes its definition from the pipeline on record, which has to be there.
+    #[error("pipeline {pipeline:?} is not on record, and no definition was given")]
+    UnknownPipeline {
+        /// Its name.
+        pipeline: String,
+    },
+    /// One at a time is the least.
+    #[error("a backfill that runs nothing at once would never end")]
+    NothingAtOnce,
 }
 
 impl From<InvalidChange> for StoreError {
@@ -85,9 +130,73 @@ impl From<InvalidChange> for StoreError {
 /// Checks a run before it is put on record.
 ///
 /// # Errors
-/// [`InvalidChange::TaskOrder`].
+/// [`InvalidChange::TaskOrder`], [`InvalidChange::ForeignClaim`].
 pub(crate) fn check_run(run: &NewRun) -> Result<()> {
+    if let Some(claim) = run.claim.filter(|claim| claim.run != run.id) {
+        return Err(InvalidChange::ForeignClaim { run: run.id, claimed: claim.run }.into());
+    }
     Ok(in_order(0, &run.tasks)?)
+}
+
+/// Checks what files declare.
+///
+/// # Errors
+/// [`InvalidChange::DeclaredTwice`].
+pub(crate) fn check_declared(pipelines: &[DeclaredPipeline]) -> Result<()> {
+    once("pipeline", pipelines.iter().map(|pipeline| pipeline.pipeline.as_str()))?;
+    for pipeline in pipelines {
+        once("schedule", pipeline.schedules.iter().map(|schedule| schedule.name.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Checks the pools of a project.
+///
+/// # Errors
+/// [`InvalidChange::DeclaredTwice`].
+pub(crate) fn check_pools(pools: &[(String, u32)]) -> Result<()> {
+    Ok(once("pool", pools.iter().map(|(name, _)| name.as_str()))?)
+}
+
+/// Checks decisions about fires.
+///
+/// # Errors
+/// [`InvalidChange::FireOrder`], [`InvalidChange::EmptyRow`], [`InvalidChange::TooLarge`].
+pub(crate) fn check_decisions(decisions: &[FireDecision]) -> Result<()> {
+    for FireDecision { schedule, cursor, time, until, verdict, .. } in decisions {
+        if time <= cursor || until < time {
+            let (schedule, cursor, time, until) = (*schedule, *cursor, *time, *until);
+            return Err(InvalidChange::FireOrder { schedule, cursor, time, until }.into());
+        }
+        if let FireVerdict::Skip { count, .. } = verdict {
+            stored("number of fire times", *count)?;
+            if *count == 0 {
+                return Err(InvalidChange::EmptyRow { schedule: *schedule }.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks a backfill before it is put on record.
+///
+/// # Errors
+/// [`InvalidChange::DeclaredTwice`], [`InvalidChange::NothingAtOnce`].
+pub(crate) fn check_backfill(backfill: &NewBackfill) -> Result<()> {
+    if backfill.parallel == 0 {
+        return Err(InvalidChange::NothingAtOnce.into());
+    }
+    Ok(once("partition", backfill.partitions.iter().map(String::as_str))?)
+}
+
+fn once<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> std::result::Result<(), InvalidChange> {
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(InvalidChange::DeclaredTwice { what, name: name.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// Checks every change of a batch.

@@ -43,6 +43,8 @@ fn new_run() -> NewRun {
         trigger: "manual".to_owned(),
         created: Timestamp(1),
         store_marker: Uuid::from_u128(2),
+        partition: None,
+        claim: None,
         environment: RunEnvironment::default(),
         tasks: (0..TASKS).map(task).collect(),
     }
@@ -60,6 +62,7 @@ fn start(run: RunId, task: u32) -> Change {
         pins: Vec::new(),
         keeps: Vec::new(),
         claim: true,
+        pool: None,
     })
 }
 

@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use runstone_core::store::{RunRef, StoreError};
+use runstone_core::store::{Applied, Change, Ownership, RunRef, StoreError};
+use runstone_core::time::Timestamp;
 use runstone_store::{Location, ProjectIdentity, connect, sqlite::OpenError};
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -135,11 +136,67 @@ fn the_file_may_be_made_by_many_at_once() {
             opener.join().unwrap().unwrap();
         }
         let connection = Connection::open(&path).unwrap();
-        let counts: (i64, i64) = connection
-            .query_row("SELECT (SELECT count(*) FROM project), (SELECT count(*) FROM migration)", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+        let counts: (i64, i64, i64) = connection
+            .query_row("SELECT (SELECT count(*) FROM project), count(*), max(version) FROM migration", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })
             .unwrap();
-        assert_eq!(counts, (1, 1));
+        assert!(counts.0 == 1 && counts.1 == counts.2, "{counts:?}");
     }
+}
+
+/// A record as the first version of the schema kept it: a run that is over, and one with an attempt under way.
+const OLD_RECORD: &str = "
+    INSERT INTO project (id, uuid, name, runs) VALUES (1, x'00000000000000000000000000000001', 'p', 2);
+    UPDATE counter SET node = 7, event = 0;
+    INSERT INTO content_store VALUES (1, zeroblob(16));
+    INSERT INTO definition VALUES (zeroblob(32), 'steps: {}');
+    INSERT INTO run (id, project_id, number, pipeline, definition, definition_path, params, request, trigger, state, created,
+                     ended, epoch, store_marker, tool_version, platform, user_name, host)
+    VALUES (randomblob(16), 1, 1, 'p', zeroblob(32), 'p.yaml', '{}', '{}', 'manual', 'succeeded', 1, 2, 1, zeroblob(16), '', '', '', ''),
+           (x'00000000000000000000000000000002', 1, 2, 'p', zeroblob(32), 'p.yaml', '{}', '{}', 'manual', 'running', 1, NULL, 1,
+            zeroblob(16), '', '', '', '');
+    INSERT INTO derivation VALUES (zeroblob(32), x'00');
+    PRAGMA defer_foreign_keys = ON;
+    INSERT INTO task VALUES (x'00000000000000000000000000000002', 0, 'a', '', 'assigned', 1, 7, zeroblob(32), NULL);
+    INSERT INTO attempt (id, uuid, project_id, run_id, task_idx, number, pipeline, step, cell, kind, state, fingerprint, reusable,
+                         created)
+    VALUES (7, zeroblob(16), 1, x'00000000000000000000000000000002', 0, 1, 'p', 'a', '', 'run', 'assigned', zeroblob(32), 0, 1);
+";
+
+#[test]
+fn an_older_record_is_kept_and_goes_on() {
+    const FIRST: &str = include_str!("../../../migrations/sqlite/0001_record.sql");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.db");
+    let connection = Connection::open(&path).unwrap();
+    let checksum = runstone_core::hash::ContentHash::of(FIRST.as_bytes());
+    connection
+        .execute_batch(&format!(
+            "PRAGMA journal_mode = WAL; BEGIN; {FIRST} {OLD_RECORD}
+             CREATE TABLE migration (
+                 version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum BLOB NOT NULL, applied TEXT NOT NULL
+             ) STRICT;
+             INSERT INTO migration VALUES (1, 'record', x'{}', 'then');
+             PRAGMA application_id = {}; PRAGMA user_version = 1; COMMIT;",
+            checksum.to_hex(),
+            0x5255_4e53
+        ))
+        .unwrap();
+    drop(connection);
+
+    let mut store = connect(&Location::Sqlite(path.clone()), &project("p")).unwrap();
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    let run = store.run(&RunRef::Number(2)).unwrap().unwrap();
+    assert_eq!((run.partition, store.tasks(run.id).unwrap()[0].attempts), (None, 1));
+    let owner = Ownership { run: run.id, epoch: 1 };
+    let running = Change::Running { task: 0, number: 1 };
+    assert_eq!(store.commit(owner, Timestamp(5), &[running]).unwrap(), [Applied::Done]);
+    assert!(store.pools().unwrap().is_empty() && store.submission(&RunRef::Latest).unwrap().is_none());
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    let applied: i64 = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT count(*) FROM migration WHERE version = 1 AND applied = 'then'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(applied, 1);
 }

@@ -83,6 +83,12 @@ pub(super) async fn of_run(
     tx.rows(query).await?.iter().map(record).collect()
 }
 
+/// Live attempts that hold slots of a pool, in the order of ids.
+pub(super) async fn holding_slots(tx: &mut Tx<'_>, project: i64) -> Result<Vec<AttemptRecord>, TxError> {
+    let query = tx.query(select!("WHERE a.project_id = $1 AND a.pool IS NOT NULL AND a.ended IS NULL ORDER BY a.id"));
+    tx.rows(query.bind(project)).await?.iter().map(record).collect()
+}
+
 /// Attempts by node, in the order of ids.
 pub(super) async fn by_id(tx: &mut Tx<'_>, project: i64, ids: &[NodeId]) -> Result<Vec<AttemptRecord>, TxError> {
     let query = tx

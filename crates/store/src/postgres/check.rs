@@ -7,7 +7,7 @@ use runstone_core::store::RunFilter;
 
 use super::session::{Tx, TxError};
 use super::value::get;
-use super::{events, runs, tasks};
+use super::{events, runs, service, tasks};
 use crate::fold;
 
 /// What is wrong, and how to find it in project `$1`.
@@ -184,7 +184,7 @@ const QUESTIONS: &[(&str, &str)] = &[
 /// One sentence for each kind of finding, and for each difference between events and rows.
 pub(super) async fn check(tx: &mut Tx<'_>, project: i64) -> Result<Vec<String>, TxError> {
     let mut findings = Vec::new();
-    for (what, sql) in QUESTIONS {
+    for (what, sql) in QUESTIONS.iter().chain(service::check::QUESTIONS) {
         let query = tx.query(sql).bind(project);
         if let Some(row) = tx.row(query).await? {
             let (count, example): (i64, Option<String>) = (get(&row, "count")?, get(&row, "min")?);
@@ -198,5 +198,6 @@ pub(super) async fn check(tx: &mut Tx<'_>, project: i64) -> Result<Vec<String>, 
         let events = events::after(tx, project, run.id, 0).await?;
         findings.extend(fold::differences(&run, &tasks, &events));
     }
+    findings.extend(service::check::check(tx, project).await?);
     Ok(findings)
 }

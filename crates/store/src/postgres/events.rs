@@ -45,6 +45,21 @@ pub(super) async fn insert(tx: &mut Tx<'_>, run: RunId, at: Timestamp, events: &
     Ok(())
 }
 
+/// Tells one event each of several runs, whose locks are held.
+pub(super) async fn insert_each(tx: &mut Tx<'_>, at: Timestamp, events: &[(RunId, EventRow)]) -> Result<(), TxError> {
+    const INSERT: &str = "INSERT INTO event (run_id, at, kind, task_idx, attempt_id, body) \
+         SELECT w.run, $1, w.kind, NULL, NULL, w.body::jsonb \
+         FROM unnest($2::uuid[], $3::text[], $4::text[]) AS w(run, kind, body)";
+    let query = tx
+        .query(INSERT)
+        .bind(Time(at))
+        .bind(events.iter().map(|(run, _)| run.0).bind_iter())
+        .bind(events.iter().map(|(_, event)| event.kind).bind_iter())
+        .bind(events.iter().map(|(_, event)| json(&event.body)).bind_iter());
+    tx.execute(query).await?;
+    Ok(())
+}
+
 /// Events of a run after an id.
 pub(super) async fn after(tx: &mut Tx<'_>, project: i64, run: RunId, after: i64) -> Result<Vec<EventRecord>, TxError> {
     const SELECT: &str = "SELECT e.id, e.at, e.kind, e.task_idx, e.attempt_id, e.body::text AS body \

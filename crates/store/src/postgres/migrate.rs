@@ -13,8 +13,10 @@ use super::value::get;
 use crate::migrate::{self, Migration};
 
 /// Every migration, oldest first.
-pub(super) const ALL: &[Migration] =
-    &[Migration { version: 1, name: "record", sql: include_str!("../../../../migrations/postgres/0001_record.sql") }];
+pub(super) const ALL: &[Migration] = &[
+    Migration { version: 1, name: "record", sql: include_str!("../../../../migrations/postgres/0001_record.sql") },
+    Migration { version: 2, name: "service", sql: include_str!("../../../../migrations/postgres/0002_service.sql") },
+];
 
 /// Applies what is missing. Where nothing is, nothing is locked and no right to create anything is needed.
 pub(super) fn up(session: &mut Session) -> Result<()> {

@@ -15,6 +15,7 @@ mod metrics;
 mod migrate;
 mod objects;
 mod runs;
+mod service;
 mod session;
 mod target;
 mod tasks;
@@ -94,6 +95,12 @@ impl PostgresStore {
         let project = self.project;
         self.session.run(Purpose::Write, doing, async |tx| body(tx, project).await)
     }
+
+    /// Runs a `body` that writes exactly once, whatever is lost on the way.
+    fn once<T>(&mut self, doing: &str, mut body: impl AsyncFnMut(&mut Tx<'_>, i64) -> TxResult<T>) -> Result<T> {
+        let project = self.project;
+        self.session.run_exactly_once(doing, async |tx| body(tx, project).await)
+    }
 }
 
 /// Names one change of a run, so that its traces are recognised.
@@ -128,8 +135,8 @@ impl Store for PostgresStore {
     }
 
     fn request_cancel(&mut self, run: RunId, now_hard: bool, now: Timestamp) -> Result<bool> {
-        self.write("request the end of a run", async |tx, project| {
-            runs::request_cancel(tx, project, run, now_hard, now).await
+        self.once("request the end of a run", async |tx, project| {
+            service::request_cancel(tx, project, run, now_hard, now).await
         })
     }
 

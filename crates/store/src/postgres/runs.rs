@@ -1,4 +1,4 @@
-//! Runs: put on record, taken over, asked to end, found.
+//! Runs: put on record, taken over, found.
 
 use runstone_core::hash::ContentHash;
 use runstone_core::record::{RunEnvironment, RunId, RunRecord, RunState};
@@ -8,6 +8,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::events::EventRow;
+use super::service::claims::{self, Begun};
 use super::session::{Outcome, Tx, TxError};
 use super::value::{Time, get, get_content_hash, get_json, get_state, get_time, json, opt_text, text};
 use super::{events, tasks};
@@ -15,14 +16,14 @@ use crate::event::Event;
 use crate::prefix;
 
 /// How many runs an ambiguous prefix names at most in its error.
-const CANDIDATES: i64 = 8;
+pub(super) const CANDIDATES: i64 = 8;
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, number, pipeline, definition, definition_path, params::text AS params, request::text AS request, \
                  trigger, state, reason, created, ended, epoch, store_marker, tool_version, platform, user_name, host, \
-                 git_commit, git_dirty, cancel \
+                 git_commit, git_dirty, cancel, partition \
              FROM run WHERE project_id = $1 ",
             $rest
         )
@@ -45,6 +46,7 @@ fn record(row: &PgRow) -> Result<RunRecord, TxError> {
         ended: get::<Option<Time>>(row, "ended")?.map(|time| time.0),
         epoch: get(row, "epoch")?,
         store_marker: get(row, "store_marker")?,
+        partition: get(row, "partition")?,
         environment: RunEnvironment {
             tool_version: get(row, "tool_version")?,
             platform: get(row, "platform")?,
@@ -61,25 +63,57 @@ fn record(row: &PgRow) -> Result<RunRecord, TxError> {
 pub(super) async fn create(tx: &mut Tx<'_>, project: i64, run: &NewRun, token: Uuid) -> Result<Outcome<i64>, TxError> {
     const NUMBER: &str = "UPDATE project SET runs = runs + 1 WHERE id = $1 \
          AND NOT EXISTS (SELECT FROM run WHERE run.id = $2 AND run.batch = $3) RETURNING runs";
-    let query = tx.query(NUMBER).bind(project).bind(run.id.0).bind(token);
-    let Some(row) = tx.row(query).await? else { return Ok(Outcome::AlreadyApplied) };
-    let number: i64 = get(&row, "runs")?;
-    insert(tx, project, run, number, token).await?;
+    let begun = match run.claim {
+        Some(claim) => {
+            // Before the submission is locked, as everywhere.
+            keep(tx, project, run).await?;
+            claims::begin(tx, project, claim, token).await?
+        }
+        None => {
+            let query = tx.query(NUMBER).bind(project).bind(run.id.0).bind(token);
+            let number = tx.row(query).await?.map(|row| get(&row, "runs")).transpose()?;
+            keep(tx, project, run).await?;
+            number.map(|number| Begun { number, cancel: None })
+        }
+    };
+    let Some(Begun { number, cancel }) = begun else { return Ok(Outcome::AlreadyApplied) };
+    insert(tx, project, run, (number, cancel.as_deref()), token).await?;
     tasks::insert(tx, run.id, &run.tasks.iter().collect::<Vec<&NewTask>>()).await?;
     let created = EventRow::of(None, None, &Event::RunCreated { number, tasks: run.tasks.len() });
-    events::insert(tx, run.id, run.created, &[created]).await?;
+    let cancelled = cancel.as_deref().map(|mode| EventRow::of(None, None, &Event::CancelRequested { mode }));
+    let told: Vec<EventRow> = std::iter::once(created).chain(cancelled).collect();
+    events::insert(tx, run.id, run.created, &told).await?;
     Ok(Outcome::Fresh(number))
 }
 
-async fn insert(tx: &mut Tx<'_>, project: i64, run: &NewRun, number: i64, token: Uuid) -> Result<(), TxError> {
-    const INSERT: &str = "WITH defined AS ( \
-             INSERT INTO definition (hash, body) VALUES ($5, $6) ON CONFLICT DO NOTHING), \
-         stored AS ( \
-             INSERT INTO content_store (project_id, marker) VALUES ($2, $13) ON CONFLICT DO NOTHING) \
-         INSERT INTO run (id, project_id, number, pipeline, definition, definition_path, params, request, trigger, state, \
-             created, epoch, batch, store_marker, tool_version, platform, user_name, host, git_commit, git_dirty) \
-         VALUES ($1, $2, $3, $4, $5, $7, $8::text::jsonb, $9::text::jsonb, $10, 'running', $11, 1, $12, $13, $14, $15, \
-             $16, $17, $18, $19)";
+/// Puts on record what a run refers to.
+async fn keep(tx: &mut Tx<'_>, project: i64, run: &NewRun) -> Result<(), TxError> {
+    const KEEP: &str = "WITH defined AS ( \
+             INSERT INTO definition (hash, body) VALUES ($2, $3) ON CONFLICT DO NOTHING) \
+         INSERT INTO content_store (project_id, marker) VALUES ($1, $4) ON CONFLICT DO NOTHING";
+    let definition = ContentHash::of(run.definition.as_bytes());
+    let query = tx
+        .query(KEEP)
+        .bind(project)
+        .bind(definition.as_bytes().as_slice())
+        .bind(text(&run.definition))
+        .bind(run.store_marker);
+    tx.execute(query).await?;
+    Ok(())
+}
+
+async fn insert(
+    tx: &mut Tx<'_>,
+    project: i64,
+    run: &NewRun,
+    (number, cancel): (i64, Option<&str>),
+    token: Uuid,
+) -> Result<(), TxError> {
+    const INSERT: &str = "INSERT INTO run (id, project_id, number, pipeline, definition, definition_path, params, request, \
+             trigger, state, created, epoch, batch, store_marker, tool_version, platform, user_name, host, git_commit, \
+             git_dirty, partition, cancel) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8::text::jsonb, $9, 'running', $10, 1, $11, $12, $13, $14, \
+             $15, $16, $17, $18, $19, $20)";
     let definition = ContentHash::of(run.definition.as_bytes());
     let environment = &run.environment;
     let query = tx
@@ -89,7 +123,6 @@ async fn insert(tx: &mut Tx<'_>, project: i64, run: &NewRun, number: i64, token:
         .bind(number)
         .bind(run.pipeline.as_str())
         .bind(definition.as_bytes().as_slice())
-        .bind(text(&run.definition))
         .bind(text(&run.definition_path))
         .bind(json(&run.params))
         .bind(json(&run.request))
@@ -102,7 +135,9 @@ async fn insert(tx: &mut Tx<'_>, project: i64, run: &NewRun, number: i64, token:
         .bind(text(&environment.user))
         .bind(text(&environment.host))
         .bind(opt_text(environment.git_commit.as_deref()))
-        .bind(environment.git_dirty);
+        .bind(environment.git_dirty)
+        .bind(opt_text(run.partition.as_deref()))
+        .bind(cancel);
     tx.execute(query).await?;
     Ok(())
 }
@@ -141,31 +176,8 @@ pub(super) async fn take_over(
     }
     let event = EventRow::of(None, None, &Event::RunTakenOver { epoch, reopened });
     events::insert(tx, run, now, &[event]).await?;
+    claims::taken_over(tx, run, now).await?;
     Ok(Outcome::Fresh(Some(Ownership { run, epoch })))
-}
-
-/// Notes that a run is to end. Doing so twice changes nothing more.
-pub(super) async fn request_cancel(
-    tx: &mut Tx<'_>,
-    project: i64,
-    run: RunId,
-    now_hard: bool,
-    now: Timestamp,
-) -> Result<bool, TxError> {
-    const LOCK: &str =
-        "SELECT cancel FROM run WHERE id = $1 AND project_id = $2 AND state = 'running' FOR NO KEY UPDATE";
-    let query = tx.query(LOCK).bind(run.0).bind(project);
-    let Some(row) = tx.row(query).await? else { return Ok(false) };
-    let asked: Option<String> = get(&row, "cancel")?;
-    let mode = if now_hard { "now" } else { "graceful" };
-    if asked.as_deref() == Some(mode) || asked.as_deref() == Some("now") {
-        return Ok(true);
-    }
-    let query = tx.query("UPDATE run SET cancel = $2 WHERE id = $1").bind(run.0).bind(mode);
-    tx.execute(query).await?;
-    let event = EventRow::of(None, None, &Event::CancelRequested { mode });
-    events::insert(tx, run, now, &[event]).await?;
-    Ok(true)
 }
 
 /// The run that is meant.

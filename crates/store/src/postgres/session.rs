@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use runstone_core::store::{Result, StoreError};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
-use sqlx::{ConnectOptions, Connection, Executor, Postgres};
+use sqlx::{ConnectOptions, Connection, Executor, Postgres, Row};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -143,6 +143,25 @@ impl Tx<'_> {
         Ok(query.fetch_optional(&mut *self.connection).await?)
     }
 
+    /// The number of this transaction; none where it has written and locked nothing.
+    async fn number(&mut self) -> TxResult<Option<String>> {
+        let query = self.query("SELECT pg_current_xact_id_if_assigned()::text AS number");
+        self.row(query).await?.map_or(Ok(None), |row| Ok(row.try_get("number")?))
+    }
+
+    /// Whether an earlier transaction, of any connection, was committed. The server knows for long enough: for as many
+    /// transactions as fit between two rounds of the vacuum that freezes rows, and across a crash.
+    async fn was_committed(&mut self, number: &str) -> TxResult<bool> {
+        let query = self.query("SELECT pg_xact_status($1::text::xid8) AS status").bind(number.to_owned());
+        let status: Option<String> = self.row(query).await?.map_or(Ok(None), |row| row.try_get("status"))?;
+        match status.as_deref() {
+            Some("committed") => Ok(true),
+            Some("aborted") => Ok(false),
+            // The server works on it still, and has not noticed that nobody listens.
+            _ => Err(silent()),
+        }
+    }
+
     /// Runs statements without parameters.
     pub(super) async fn script(&mut self, sql: &'static str) -> TxResult<()> {
         self.connection.execute(sqlx::raw_sql(sql)).await?;
@@ -227,6 +246,27 @@ impl Session {
             std::thread::sleep(waiting);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Runs a transaction that writes until its outcome is known, as [`Session::run_once`] does. `work` need not know its own
+    /// traces: where the answer to a commit was lost, the server is asked what became of that transaction.
+    pub(super) fn run_exactly_once<T>(
+        &mut self,
+        doing: &str,
+        mut work: impl AsyncFnMut(&mut Tx<'_>) -> TxResult<T>,
+    ) -> Result<T> {
+        let mut in_doubt: Option<String> = None;
+        self.run_once(Purpose::Write, doing, async |tx| {
+            if let Some(earlier) = &in_doubt {
+                if tx.was_committed(earlier).await? {
+                    return Ok(Outcome::AlreadyApplied);
+                }
+                in_doubt = None;
+            }
+            let result = work(tx).await?;
+            in_doubt = tx.number().await?;
+            Ok(Outcome::Fresh(result))
+        })
     }
 
     fn attempt<T>(

@@ -71,6 +71,15 @@ pub(super) fn of_run(tx: &Transaction<'_>, project: i64, run: RunId, task: Optio
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Live attempts that hold slots of a pool.
+pub(super) fn holding_slots(tx: &Transaction<'_>, project: i64) -> Outcome<Vec<AttemptRecord>> {
+    let mut statement = tx.prepare_cached(select!(
+        "WHERE a.project_id = ?1 AND a.pool IS NOT NULL AND a.state IN ('assigned', 'running') ORDER BY a.id"
+    ))?;
+    let rows = statement.query_map([project], record)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 pub(super) fn by_id(tx: &Transaction<'_>, project: i64, ids: &[NodeId]) -> Outcome<Vec<AttemptRecord>> {
     let mut statement = tx.prepare_cached(select!("WHERE a.id = ?1 AND a.project_id = ?2"))?;
     let mut found = Vec::with_capacity(ids.len());

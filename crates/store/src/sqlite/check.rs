@@ -3,7 +3,7 @@
 use runstone_core::store::RunFilter;
 use rusqlite::Transaction;
 
-use super::{Outcome, events, runs, tasks};
+use super::{Outcome, events, runs, service, tasks};
 use crate::fold;
 
 /// At most so many sentences of one kind.
@@ -116,7 +116,7 @@ pub(super) fn check(tx: &Transaction<'_>, project: i64) -> Outcome<Vec<String>> 
     if !found.is_empty() {
         return Ok(found);
     }
-    for rule in RULES {
+    for rule in RULES.iter().chain(service::check::RULES) {
         let mut statement = tx.prepare(&format!("{rule} LIMIT {MOST_OF_A_KIND}"))?;
         let rows = statement.query_map([project], |row| row.get(0))?;
         found.extend(rows.collect::<rusqlite::Result<Vec<String>>>()?);
@@ -126,6 +126,7 @@ pub(super) fn check(tx: &Transaction<'_>, project: i64) -> Outcome<Vec<String>> 
         let events = events::after(tx, project, run.id, 0)?;
         found.extend(fold::differences(&run, &tasks, &events));
     }
+    found.extend(service::check::check(tx, project)?);
     Ok(found)
 }
 

@@ -1,7 +1,7 @@
 //! One batch of changes of a run, in one transaction: everything a change expects is looked at before anything of it is
 //! written, so that a stale one leaves no trace and needs no savepoint.
 
-use runstone_core::record::{AttemptKind, AttemptState, NodeId, RunId, RunState, TaskState};
+use runstone_core::record::{AttemptState, NodeId, RunId, RunState, TaskState};
 use runstone_core::store::{Applied, Change, FinishAttempt, NewTask, Ownership, StartAttempt, StoreError};
 use runstone_core::time::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::counter::Counter;
 use super::events::{self, About};
+use super::service::{pools, submissions};
 use super::{Failure, Outcome, attempts, decode, metrics, objects, pins, publish, tasks};
 use crate::event::Event;
 use crate::rules;
@@ -85,7 +86,7 @@ impl<'tx> Batch<'tx> {
     }
 
     fn start(&mut self, start: &StartAttempt) -> Outcome<Applied> {
-        let StartAttempt { task, number, kind, ref fingerprint, .. } = *start;
+        let StartAttempt { task, number, ref fingerprint, .. } = *start;
         let Some(now) = tasks::now(self.tx, self.run, task)? else { return Ok(Applied::Stale) };
         if !now.is_open() || now.attempts.checked_add(1) != Some(number) {
             return Ok(Applied::Stale);
@@ -94,14 +95,33 @@ impl<'tx> Batch<'tx> {
         if start.claim
             && let Some(flight) = attempts::flight(self.tx, self.project, fingerprint)?
         {
+            self.leave_line(task, &now)?;
             return Ok(Applied::Busy(flight));
         }
+        if let Some(ask) = &start.pool
+            && !pools::ask(self, task, ask)?
+        {
+            return Ok(Applied::Full);
+        }
+        self.leave_line(task, &now)?;
+        let id = self.put_on_record(start, &now, &edges)?;
+        Ok(Applied::Started { attempt: id })
+    }
+
+    /// Of a task that stands in the line of a pool.
+    pub(super) fn leave_line(&self, task: u32, now: &tasks::Now) -> Outcome<()> {
+        if now.in_line { pools::leave_line(self, task) } else { Ok(()) }
+    }
+
+    /// Puts an attempt on record that may start.
+    fn put_on_record(&mut self, start: &StartAttempt, now: &tasks::Now, edges: &[pins::Edge<'_>]) -> Outcome<NodeId> {
+        let StartAttempt { task, number, kind, ref fingerprint, .. } = *start;
         self.tx
             .prepare_cached("INSERT INTO derivation (fingerprint, canonical) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
             .execute(params![fingerprint.as_bytes(), start.derivation])?;
         let id = self.counter.next_node();
-        self.insert_attempt(id, start.uuid, (task, number), &now, kind, fingerprint.as_bytes())?;
-        pins::insert(self.tx, id, &edges)?;
+        self.insert_attempt(id, start, now)?;
+        pins::insert(self.tx, id, edges)?;
         if start.claim {
             self.tx
                 .prepare_cached(
@@ -121,38 +141,33 @@ impl<'tx> Batch<'tx> {
             .execute(params![self.run.0.as_bytes(), task, number, id.0, fingerprint.as_bytes()])?;
         expect_one(changed)?;
         self.tell(Some(task), Some(id), &Event::AttemptAssigned { number, kind })?;
-        Ok(Applied::Started { attempt: id })
+        Ok(id)
     }
 
-    /// Puts a live attempt on record.
-    fn insert_attempt(
-        &self,
-        id: NodeId,
-        uuid: Uuid,
-        (task, number): (u32, u32),
-        now: &tasks::Now,
-        kind: AttemptKind,
-        fingerprint: &[u8; 32],
-    ) -> Outcome<()> {
+    fn insert_attempt(&self, id: NodeId, start: &StartAttempt, now: &tasks::Now) -> Outcome<()> {
+        let pool = start.pool.as_ref();
         self.tx
             .prepare_cached(
                 "INSERT INTO attempt (id, uuid, project_id, run_id, task_idx, number, pipeline, step, cell, kind, state,
-                                      fingerprint, reusable, created)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'assigned', ?11, 0, ?12)",
+                                      fingerprint, reusable, created, pool, slots, pool_priority)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'assigned', ?11, 0, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
                 id.0,
-                uuid.as_bytes(),
+                start.uuid.as_bytes(),
                 self.project,
                 self.run.0.as_bytes(),
-                task,
-                number,
+                start.task,
+                start.number,
                 self.pipeline,
                 now.step,
                 now.cell,
-                kind.as_str(),
-                fingerprint,
+                start.kind.as_str(),
+                start.fingerprint.as_bytes(),
                 self.now.0,
+                pool.map(|pool| &pool.name),
+                pool.map(|pool| pool.slots),
+                pool.map(|pool| pool.priority),
             ])?;
         Ok(())
     }
@@ -179,6 +194,9 @@ impl<'tx> Batch<'tx> {
         let Some(now) = tasks::now(self.tx, self.run, task)? else { return Ok(Applied::Stale) };
         let (Some((id, _)), true) = (now.live(), now.attempts == number) else { return Ok(Applied::Stale) };
         self.end_attempt(id, finish)?;
+        if now.holds_slots {
+            pools::sweep(self.tx, self.project)?;
+        }
         if let Some(fingerprint) = now.fingerprint {
             self.tx
                 .prepare_cached("DELETE FROM flight WHERE project_id = ?1 AND fingerprint = ?2 AND attempt_id = ?3")?
@@ -245,6 +263,7 @@ impl<'tx> Batch<'tx> {
             .prepare_cached("UPDATE run SET state = ?2, reason = ?3, ended = ?4 WHERE id = ?1 AND state = 'running'")?
             .execute(params![self.run.0.as_bytes(), state.as_str(), reason, self.now.0])?;
         expect_one(changed)?;
+        submissions::run_ended(self.tx, self.run, self.now)?;
         self.running = false;
         self.tell(None, None, &Event::RunEnded { state, reason })?;
         Ok(Applied::Done)

@@ -18,6 +18,7 @@ mod open;
 mod pins;
 mod publish;
 mod runs;
+mod service;
 mod settle;
 mod tasks;
 
@@ -41,6 +42,9 @@ use crate::{Location, ProjectIdentity};
 
 pub use open::OpenError;
 pub(crate) use open::connect;
+
+/// How many runs an ambiguous prefix names at most in its error.
+const CANDIDATES: u32 = 8;
 
 /// A connection to the record of one project.
 #[derive(Debug)]

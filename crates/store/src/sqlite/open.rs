@@ -20,15 +20,17 @@ const APPLICATION_ID: i32 = 0x5255_4e53;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// More than there are statements, so that each is prepared once.
-const CACHED_STATEMENTS: usize = 128;
+const CACHED_STATEMENTS: usize = 192;
 
 /// Between two looks at a file that others are making.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Bytes of the write-ahead log that may stay behind: read back in well below a millisecond.
 const LONG_LOG: u64 = 1 << 20;
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "record", sql: include_str!("../../../../migrations/sqlite/0001_record.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "record", sql: include_str!("../../../../migrations/sqlite/0001_record.sql") },
+    Migration { version: 2, name: "service", sql: include_str!("../../../../migrations/sqlite/0002_service.sql") },
+];
 
 /// Why a file is not opened, where SQLite itself has nothing against it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

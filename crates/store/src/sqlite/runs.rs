@@ -8,15 +8,14 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::counter::Counter;
 use super::events::{self, About};
-use super::{Outcome, decode, tasks};
+use super::service::{claims, submissions};
+use super::{CANDIDATES, Outcome, decode, tasks};
 use crate::event::Event;
 use crate::prefix;
-
-/// How many runs an ambiguous prefix names at most in its error.
-const CANDIDATES: u32 = 8;
+use crate::service::{cancel_mode, is_asked};
 
 const SELECT: &str = "SELECT id, number, pipeline, definition, definition_path, params, request, trigger, state, reason, \
-     created, ended, epoch, store_marker, tool_version, platform, user_name, host, git_commit, git_dirty, cancel FROM run";
+     created, ended, epoch, store_marker, tool_version, platform, user_name, host, git_commit, git_dirty, cancel, partition FROM run";
 
 fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     Ok(RunRecord {
@@ -43,24 +42,38 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
             git_dirty: row.get(19)?,
         },
         cancel: row.get(20)?,
+        partition: row.get(21)?,
     })
+}
+
+pub(super) fn next_number(tx: &Transaction<'_>, project: i64) -> Outcome<i64> {
+    Ok(tx
+        .prepare_cached("UPDATE project SET runs = runs + 1 WHERE id = ?1 RETURNING runs")?
+        .query_row([project], |row| row.get(0))?)
+}
+
+pub(super) fn keep_definition(tx: &Transaction<'_>, hash: &ContentHash, text: &str) -> Outcome<()> {
+    tx.prepare_cached("INSERT INTO definition (hash, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute(params![hash.as_bytes(), text])?;
+    Ok(())
 }
 
 pub(super) fn create(tx: &Transaction<'_>, project: i64, run: &NewRun) -> Outcome<i64> {
     let mut counter = Counter::load(tx)?;
-    let number: i64 = tx
-        .prepare_cached("UPDATE project SET runs = runs + 1 WHERE id = ?1 RETURNING runs")?
-        .query_row([project], |row| row.get(0))?;
+    let (number, cancel) = match run.claim {
+        Some(claim) => claims::begin(tx, project, claim)?,
+        None => (next_number(tx, project)?, None),
+    };
     let definition = ContentHash::of(run.definition.as_bytes());
-    tx.prepare_cached("INSERT INTO definition (hash, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-        .execute(params![definition.as_bytes(), run.definition])?;
+    keep_definition(tx, &definition, &run.definition)?;
     tx.prepare_cached("INSERT INTO content_store (project_id, marker) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
         .execute(params![project, run.store_marker.as_bytes()])?;
     let environment = &run.environment;
     tx.prepare_cached(
         "INSERT INTO run (id, project_id, number, pipeline, definition, definition_path, params, request, trigger, state,
-                          created, epoch, store_marker, tool_version, platform, user_name, host, git_commit, git_dirty)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'running', ?10, 1, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                          created, epoch, store_marker, tool_version, platform, user_name, host, git_commit, git_dirty,
+                          partition, cancel)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'running', ?10, 1, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
     )?
     .execute(params![
         run.id.0.as_bytes(),
@@ -80,10 +93,15 @@ pub(super) fn create(tx: &Transaction<'_>, project: i64, run: &NewRun) -> Outcom
         environment.host,
         environment.git_commit,
         environment.git_dirty,
+        run.partition,
+        cancel,
     ])?;
     tasks::insert(tx, run.id, &run.tasks)?;
     let created = Event::RunCreated { number, tasks: run.tasks.len() };
     events::write(tx, &mut counter, run.created, About::run(run.id), &created)?;
+    if let Some(mode) = &cancel {
+        events::write(tx, &mut counter, run.created, About::run(run.id), &Event::CancelRequested { mode })?;
+    }
     counter.save(tx)?;
     Ok(number)
 }
@@ -96,19 +114,16 @@ pub(super) fn take_over(
     now: Timestamp,
 ) -> Outcome<Option<Ownership>> {
     let id = run.0.as_bytes();
-    let found = tx
-        .query_row("SELECT state, epoch FROM run WHERE id = ?1 AND project_id = ?2", params![id, project], |row| {
-            Ok((decode::spelled(row, 0, RunState::parse)?, row.get::<_, i64>(1)?))
+    let state = tx
+        .query_row("SELECT state FROM run WHERE id = ?1 AND project_id = ?2", params![id, project], |row| {
+            decode::spelled(row, 0, RunState::parse)
         })
         .optional()?;
-    let Some((state, epoch)) = found else { return Ok(None) };
-    let epoch = epoch + 1;
     let reopened = match state {
-        RunState::Running => false,
-        RunState::Failed | RunState::Cancelled if reopen => true,
-        RunState::Failed | RunState::Cancelled | RunState::Succeeded => return Ok(None),
+        Some(RunState::Running) => false,
+        Some(RunState::Failed | RunState::Cancelled) if reopen => true,
+        None | Some(RunState::Failed | RunState::Cancelled | RunState::Succeeded) => return Ok(None),
     };
-    tx.execute("UPDATE run SET epoch = ?2 WHERE id = ?1", params![id, epoch])?;
     if reopened {
         tx.execute(
             "UPDATE run SET state = 'running', reason = NULL, ended = NULL, cancel = NULL WHERE id = ?1",
@@ -120,10 +135,19 @@ pub(super) fn take_over(
             params![id],
         )?;
     }
+    submissions::taken_over(tx, run, now)?;
+    next_epoch(tx, run, reopened, now).map(Some)
+}
+
+/// A run on record has a new owner; every earlier one has lost it.
+pub(super) fn next_epoch(tx: &Transaction<'_>, run: RunId, reopened: bool, now: Timestamp) -> Outcome<Ownership> {
+    let epoch = tx
+        .prepare_cached("UPDATE run SET epoch = epoch + 1 WHERE id = ?1 RETURNING epoch")?
+        .query_row([run.0.as_bytes()], |row| row.get(0))?;
     let mut counter = Counter::load(tx)?;
     events::write(tx, &mut counter, now, About::run(run), &Event::RunTakenOver { epoch, reopened })?;
     counter.save(tx)?;
-    Ok(Some(Ownership { run, epoch }))
+    Ok(Ownership { run, epoch })
 }
 
 pub(super) fn request_cancel(
@@ -135,18 +159,15 @@ pub(super) fn request_cancel(
 ) -> Outcome<bool> {
     let id = run.0.as_bytes();
     let found: Option<Option<String>> = tx
-        .query_row(
-            "SELECT cancel FROM run WHERE id = ?1 AND project_id = ?2 AND state = 'running'",
-            params![id, project],
-            |row| row.get(0),
-        )
+        .prepare_cached("SELECT cancel FROM run WHERE id = ?1 AND project_id = ?2 AND state = 'running'")?
+        .query_row(params![id, project], |row| row.get(0))
         .optional()?;
-    let Some(asked) = found else { return Ok(false) };
-    let mode = if now_hard { "now" } else { "graceful" };
-    if asked.as_deref() == Some(mode) || asked.as_deref() == Some("now") {
+    let Some(asked) = found else { return submissions::request_cancel(tx, project, run, now_hard, now) };
+    let mode = cancel_mode(now_hard);
+    if is_asked(asked.as_deref(), mode) {
         return Ok(true);
     }
-    tx.execute("UPDATE run SET cancel = ?2 WHERE id = ?1", params![id, mode])?;
+    tx.prepare_cached("UPDATE run SET cancel = ?2 WHERE id = ?1")?.execute(params![id, mode])?;
     let mut counter = Counter::load(tx)?;
     events::write(tx, &mut counter, now, About::run(run), &Event::CancelRequested { mode })?;
     counter.save(tx)?;

@@ -18,6 +18,7 @@ impl Batch<'_> {
         if let Some(reuse) = &settle.reuse {
             return self.reuse(settle, reuse, &now);
         }
+        self.leave_line(task, &now)?;
         let changed = self
             .tx
             .prepare_cached(
@@ -50,6 +51,7 @@ impl Batch<'_> {
                 (id, number, publish::outputs(self, id, &node.outputs, false)?)
             }
         };
+        self.leave_line(settle.task, now)?;
         let changed = self
             .tx
             .prepare_cached(

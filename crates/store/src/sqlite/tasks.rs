@@ -43,6 +43,10 @@ pub(super) struct Now {
     pub(super) fingerprint: Option<Fingerprint>,
     /// The last or the standing attempt.
     pub(super) attempt: Option<NodeId>,
+    /// Whether it stands in the line of a pool.
+    pub(super) in_line: bool,
+    /// Whether its last attempt holds slots of a pool for as long as it lives.
+    pub(super) holds_slots: bool,
     attempt_state: Option<AttemptState>,
 }
 
@@ -70,7 +74,8 @@ impl Now {
 pub(super) fn now(tx: &Transaction<'_>, run: RunId, index: u32) -> Outcome<Option<Now>> {
     Ok(tx
         .prepare_cached(
-            "SELECT t.state, t.attempts, t.step, t.cell, t.fingerprint, t.attempt_id, a.state
+            "SELECT t.state, t.attempts, t.step, t.cell, t.fingerprint, t.attempt_id, a.state, t.pool IS NOT NULL,
+                    a.pool IS NOT NULL
              FROM task t LEFT JOIN attempt a ON a.id = t.attempt_id WHERE t.run_id = ?1 AND t.idx = ?2",
         )?
         .query_row(params![run.0.as_bytes(), index], |row| {
@@ -82,6 +87,8 @@ pub(super) fn now(tx: &Transaction<'_>, run: RunId, index: u32) -> Outcome<Optio
                 cell: row.get(3)?,
                 fingerprint: row.get::<_, Option<[u8; 32]>>(4)?.map(Fingerprint::from_bytes),
                 attempt,
+                in_line: row.get(7)?,
+                holds_slots: row.get(8)?,
                 attempt_state: match attempt {
                     Some(_) => Some(decode::spelled(row, 6, AttemptState::parse)?),
                     None => None,

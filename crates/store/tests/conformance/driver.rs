@@ -63,6 +63,8 @@ pub(crate) fn new_run(steps: &[&str]) -> NewRun {
         trigger: "manual".to_owned(),
         created: Timestamp(1_000_000),
         store_marker: marker(),
+        partition: None,
+        claim: None,
         environment: RunEnvironment { user: "ada".to_owned(), ..RunEnvironment::default() },
         tasks: steps.iter().enumerate().map(task).collect(),
     }
@@ -81,6 +83,7 @@ pub(crate) fn start(task: u32, number: u32) -> StartAttempt {
         pins: Vec::new(),
         keeps: Vec::new(),
         claim: false,
+        pool: None,
     }
 }
 

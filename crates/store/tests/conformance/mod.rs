@@ -8,7 +8,7 @@
 //!   nothing, while the rest of the batch is applied. A run that is over (or was never on record) takes no changes:
 //!   `Stale` (`LostOwnership`).
 //! - `AddTasks` continues the indices of its run without a gap. Without tasks it is `Done` and leaves no event.
-//! - `Start` is judged in this order: the task's state and number, then its pins, then the claim. A pin on something
+//! - `Start` is judged in this order: the task's state and number, then its pins, then the claim, then the pool. A pin on something
 //!   that is not on record in the project, or on an output the standing attempt of a task (in `succeeded` or `reused`)
 //!   did not publish, is `Stale`. A pin on an output with several cells makes one edge for each.
 //! - `Running` is `Done` and changes nothing where the attempt runs or has ended already, and `Stale` where that attempt
@@ -26,6 +26,30 @@
 //! - `lineage`: a depth of n follows n attempts from the start; with 0 there are only the starts. Down follows only
 //!   attempts that succeeded. Every edge has both its ends in the answer. `partial` exactly when something was left out.
 //! - `objects` are those in the content stores that runs of the project name, each once.
+//!
+//! And of the service (`runstone_core::service::store`):
+//!
+//! - Lists: schedulers by (started, id), backfills by (created, id) and fires by (time, schedule, generation), all newest first;
+//!   schedules by (rev, id); pools and pipelines by name; live submissions and the submissions of a backfill by number.
+//! - `rev` grows with what is declared or paused, not with the cursor. What changes in one call may share one.
+//! - `declare`: a folder has the files below it, not those whose names merely begin like it. A broken file is that of the
+//!   pipelines on record with its path; one that was never good leaves nothing on record. A pipeline that another file declares
+//!   has moved there. A name that is declared twice is an error. A new generation begins at `now`, or at the cursor where that is
+//!   later, and what a trigger has seen is null again.
+//! - `decide_fires`: a schedule that is paused or not active makes a decision stale. A decision that contradicts itself (not later
+//!   than its cursor, ending before it begins, a row of no times, a pipeline without a definition) is an error, and the whole
+//!   batch changes nothing. A key that was used before gives the earlier run, whatever the overlap. `until` of a fire with a run
+//!   is its time.
+//! - `set_paused`: answers in the order asked, without those that are unknown or in that state. The row of a pause begins just
+//!   after the cursor and ends at `now`. Where `missed` gives 0 there is none, and the cursor moves all the same. A schedule that
+//!   is not active only changes its state.
+//! - A claimed submission whose end was asked for is `cancelled` where it would be queued again; where its run comes to be on
+//!   record first, the run takes the request over, with its event.
+//! - A claim by the scheduler that has the submission is a new claim: the earlier one is not valid any more.
+//! - `take_over` makes the submission of a running run `done`; one that is over stays as it is.
+//! - `advance_backfill` ends a backfill at a call that finds nothing to submit and nothing live.
+//! - Pools: a task that asks again keeps its place in the line. `Busy` takes it out, `Stale` changes nothing. A pool that is not declared any more grants as before while
+//!   somebody uses it.
 
 pub(crate) mod driver;
 
@@ -37,6 +61,14 @@ pub(crate) mod model;
 pub(crate) mod reports;
 pub(crate) mod reuse;
 pub(crate) mod runs;
+pub(crate) mod service;
+pub(crate) mod service_backfills;
+pub(crate) mod service_fires;
+pub(crate) mod service_pools;
+pub(crate) mod service_queue;
+pub(crate) mod service_schedulers;
+pub(crate) mod service_schedules;
+pub(crate) mod service_trouble;
 pub(crate) mod trouble;
 
 use runstone_core::store::Store;
@@ -111,6 +143,57 @@ macro_rules! conformance {
             trouble::a_reader_sees_whole_batches_only,
             trouble::planted_damage_is_found,
             model::random_changes_do_what_the_model_does,
+            service_schedulers::a_scheduler_is_read_back_as_it_registered,
+            service_schedulers::a_lease_is_renewed_until_its_scheduler_is_gone,
+            service_schedulers::only_a_lease_that_ran_out_is_buried_unasked,
+            service_schedulers::who_may_not_claim_gets_nothing,
+            service_schedulers::of_two_claimants_one_wins,
+            service_schedulers::what_a_dead_scheduler_ran_gets_a_new_owner,
+            service_schedulers::a_claim_whose_answer_was_lost_is_made_again,
+            service_schedulers::a_released_run_goes_to_whoever_claims_it,
+            service_schedulers::a_run_that_cannot_begin_is_failed,
+            service_schedulers::a_run_taken_over_by_hand_is_nobody_elses,
+            service_schedulers::a_record_that_lost_something_gives_no_number_twice,
+            service_schedules::what_is_declared_is_read_back,
+            service_schedules::declaring_the_same_again_changes_nothing,
+            service_schedules::a_new_timing_is_a_new_generation_and_never_fires_the_past,
+            service_schedules::what_is_not_declared_any_more_rests_until_it_is_back,
+            service_schedules::a_broken_file_keeps_what_it_last_declared,
+            service_schedules::a_folder_speaks_for_its_own_files,
+            service_schedules::a_pause_is_skipped_unless_it_is_to_be_caught_up,
+            service_fires::a_fire_is_decided_once,
+            service_fires::a_fire_and_its_run_are_read_back,
+            service_fires::a_decision_on_what_changed_is_stale,
+            service_fires::decisions_of_one_schedule_follow_each_other,
+            service_fires::decisions_that_contradict_themselves_are_refused_whole,
+            service_fires::a_fire_meets_a_run_that_is_not_over,
+            service_fires::overlap_sees_what_the_same_batch_submitted,
+            service_fires::a_key_that_was_used_gives_the_earlier_run,
+            service_fires::many_fires_are_one_transaction,
+            service_queue::a_submission_is_read_back_as_it_was_given,
+            service_queue::submissions_and_runs_share_their_numbers,
+            service_queue::submissions_are_found_by_number_and_prefix,
+            service_queue::the_same_key_is_the_same_submission,
+            service_queue::what_runs_is_fixed_when_it_is_submitted,
+            service_queue::a_long_queue_shows_the_first_of_each_pipeline,
+            service_queue::runs_of_a_group_go_one_at_a_time_in_order,
+            service_queue::a_request_to_cancel_meets_every_state,
+            service_queue::a_cancelled_claim_is_never_queued_again,
+            service_queue::a_run_is_begun_only_with_its_own_claim,
+            service_backfills::a_backfill_runs_its_partitions_in_order_a_few_at_a_time,
+            service_backfills::several_schedulers_advance_a_backfill_together,
+            service_backfills::a_paused_backfill_submits_nothing,
+            service_backfills::a_cancelled_backfill_ends_its_runs,
+            service_backfills::backfills_that_make_no_sense_are_refused,
+            service_pools::slots_are_shared_by_all_runs,
+            service_pools::the_line_has_an_order,
+            service_pools::a_task_that_is_decided_leaves_the_line,
+            service_pools::the_claim_comes_before_the_pool,
+            service_pools::pools_come_and_go,
+            service_pools::runs_on_several_connections_never_hold_too_much,
+            service_pools::random_use_of_a_pool_never_overfills_it,
+            service_trouble::planted_damage_of_the_service_is_found,
+            service_trouble::a_pool_that_holds_too_much_is_found,
         }
     };
     (@ $fresh:expr; $($module:ident::$name:ident,)*) => {

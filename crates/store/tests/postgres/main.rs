@@ -8,6 +8,8 @@ mod pooler;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod service;
+#[cfg(test)]
 mod work;
 
 use postgres::{Database, Durability, Server, skipped};
@@ -38,7 +40,7 @@ fn processes_that_make_the_schema_at_once_make_it_once() {
         connection.join().unwrap().unwrap();
     }
     let applied = database.admin().lines("SELECT version || ' ' || name FROM runstone.migration ORDER BY 1");
-    assert_eq!(applied, ["1 record"]);
+    assert_eq!(applied, ["1 record", "2 service"]);
 }
 
 #[test]
@@ -65,11 +67,14 @@ fn an_ordinary_user_needs_no_right_to_create_anything() {
     let role = format!("user_{}", database.name);
     database.admin().execute(&format!(
         "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA runstone TO {role}; \
-         GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA runstone TO {role}; GRANT DELETE ON runstone.flight TO {role}; \
+         GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA runstone TO {role}; \
+         GRANT DELETE ON runstone.flight, runstone.pool TO {role}; \
          GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA runstone TO {role}"
     ));
     let url = database.url().replace("//postgres@", &format!("//{role}@"));
-    work::chain(&mut *connect(url).unwrap(), 3, |_| ());
+    let mut store = connect(url).unwrap();
+    work::chain(&mut *store, 3, |_| ());
+    service::a_day(&mut *store);
     database.admin().execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 

@@ -26,6 +26,8 @@ pub(crate) fn new_run(tasks: u32) -> NewRun {
         trigger: "manual".to_owned(),
         created: Timestamp(1),
         store_marker: Uuid::from_u128(1),
+        partition: None,
+        claim: None,
         environment: RunEnvironment::default(),
         tasks: (0..tasks).map(task).collect(),
     }
@@ -48,6 +50,7 @@ pub(crate) fn start(task: u32, asks: &str) -> Change {
         pins: task.checked_sub(1).map(pin).into_iter().collect(),
         keeps: Vec::new(),
         claim: true,
+        pool: None,
     })
 }
 

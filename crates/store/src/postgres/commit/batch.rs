@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use runstone_core::attempt::Cause;
 use runstone_core::hash::{ContentHash, Fingerprint};
 use runstone_core::record::{AttemptKind, AttemptState, ContentKind, NodeId, RunState, TaskState};
-use runstone_core::store::{FinishAttempt, NewMaterialization, NewTask};
+use runstone_core::store::{FinishAttempt, NewMaterialization, NewTask, PoolAsk};
 use runstone_core::time::Timestamp;
 use uuid::Uuid;
 
 use super::super::events::EventRow;
+use super::line::Place;
 use crate::event::Event;
 
 /// Everything a batch writes, in the order in which it is written.
@@ -31,6 +32,8 @@ pub(super) struct Batch<'a> {
     pub(super) metrics: BTreeMap<(NodeId, &'a str, &'a str), (f64, Option<u64>)>,
     /// Tasks as they were and as they are from here on.
     pub(super) tasks: BTreeMap<u32, TaskRow<'a>>,
+    /// Where tasks that stay as they are stand in line from here on.
+    pub(super) places: BTreeMap<u32, Option<Place>>,
     pub(super) events: Vec<EventRow>,
     pub(super) run_end: Option<(RunState, Option<&'a str>)>,
 }
@@ -62,6 +65,8 @@ pub(super) struct AttemptRow<'a> {
     pub(super) fingerprint: &'a Fingerprint,
     /// For kind `reuse`, which is over as soon as it is on record: the attempt that did the work.
     pub(super) origin: Option<NodeId>,
+    /// What it holds while it lives.
+    pub(super) pool: Option<&'a PoolAsk>,
 }
 
 impl AttemptRow<'_> {

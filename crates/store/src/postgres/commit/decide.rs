@@ -6,32 +6,45 @@ use std::collections::HashMap;
 
 use runstone_core::hash::Fingerprint;
 use runstone_core::record::{AttemptKind, AttemptState, NodeId, RunState, TaskState};
+use runstone_core::service::pool::Grant;
+use runstone_core::service::record::PoolUse;
 use runstone_core::store::{
-    Applied, Change, FinishAttempt, Flight, NewMaterialization, NewTask, Pin, PinSource, Reuse, ReuseNode, SettleTask,
-    StartAttempt,
+    Applied, Change, FinishAttempt, Flight, NewMaterialization, NewTask, Pin, PinSource, PoolAsk, Reuse, ReuseNode,
+    SettleTask, StartAttempt,
 };
+use runstone_core::time::Timestamp;
 
 use super::batch::{AttemptRow, Batch, BlobRow, ClaimRow, PublicationRow, TaskRow};
 use super::claims::Claims;
 use super::facts::{Attempt, Facts, Run, Source, Task, with_nodes};
+use super::line::{Lines, Place};
 use crate::event::Event;
 
 /// Decides every change; returns what became of each, and what is to be written.
-pub(super) fn decide<'a>(changes: &'a [Change], run: &Run, facts: Facts, claims: Claims) -> (Vec<Applied>, Batch<'a>) {
+pub(super) fn decide<'a>(
+    changes: &'a [Change],
+    (run, now): (&Run, Timestamp),
+    facts: Facts,
+    claims: Claims,
+    lines: Lines,
+) -> (Vec<Applied>, Batch<'a>) {
     let reserved = claims.reserved.iter().map(|(claim, was)| (*claim, ClaimRow { was: *was, now: None })).collect();
     let batch = Batch { claims: reserved, ..Batch::default() };
-    let mut deciding = Deciding { run, running: run.state == RunState::Running, facts, held: claims.held, batch };
+    let running = run.state == RunState::Running;
+    let mut deciding = Deciding { run, now, running, facts, held: claims.held, lines, batch };
     let applied = with_nodes(changes, run).map(|(change, nodes)| deciding.apply(change, nodes)).collect();
     (applied, deciding.batch)
 }
 
 struct Deciding<'a, 'r> {
     run: &'r Run,
+    now: Timestamp,
     /// Whether the run is `running`; one that is over takes no changes.
     running: bool,
     facts: Facts,
     /// Live claims, of this run and of others.
     held: HashMap<Fingerprint, Flight>,
+    lines: Lines,
     batch: Batch<'a>,
 }
 
@@ -74,10 +87,16 @@ impl<'a> Deciding<'a, '_> {
             return None;
         }
         let edges = self.edges(&start.pins)?;
+        if let Some(flight) = self.held.get(fingerprint).filter(|_| start.claim).cloned() {
+            self.leave_line(index);
+            return Some(Applied::Busy(flight));
+        }
+        if let Some(ask) = &start.pool
+            && self.ask(index, ask) != Grant::Granted
+        {
+            return Some(Applied::Full);
+        }
         if start.claim {
-            if let Some(flight) = self.held.get(fingerprint) {
-                return Some(Applied::Busy(flight.clone()));
-            }
             let flight =
                 Flight { fingerprint: *fingerprint, attempt: id, uuid, run: self.run.id, run_number: self.run.number };
             self.held.insert(*fingerprint, flight);
@@ -85,7 +104,7 @@ impl<'a> Deciding<'a, '_> {
             self.batch.claims.entry(*fingerprint).or_insert(ClaimRow { was: id, now: None }).now = Some(id);
         }
         self.batch.derivations.insert(*fingerprint, &start.derivation);
-        self.put_attempt(id, uuid, (index, number), kind, fingerprint, None);
+        self.put_attempt(id, uuid, (index, number), kind, fingerprint, None).pool = start.pool.as_ref();
         self.consume(id, edges);
         for kept in &start.keeps {
             self.batch.blobs.entry(kept.hash).or_insert(BlobRow { kind: kept.kind, size: kept.size, content: false });
@@ -99,6 +118,41 @@ impl<'a> Deciding<'a, '_> {
         });
         self.batch.tell(Some(index), Some(id), &Event::AttemptAssigned { number, kind });
         Some(Applied::Started { attempt: id })
+    }
+
+    /// Whether a task gets slots of a pool now. Where not, it stands in the line from now on, at the place it had there.
+    fn ask(&mut self, index: u32, ask: &PoolAsk) -> Grant {
+        let Some(task) = self.facts.tasks.get_mut(&index) else { return Grant::Waits(0) };
+        let before = task.place.as_ref().filter(|place| place.ask.name == ask.name);
+        let since = before.map_or(self.now, |place| place.since);
+        let me = PoolUse {
+            run: self.run.id,
+            number: self.run.number,
+            pipeline: self.run.pipeline.clone(),
+            task: index,
+            name: String::new(),
+            slots: ask.slots,
+            priority: ask.priority,
+            since,
+        };
+        self.lines.leave(self.run.id, index);
+        let grant = self.lines.ask(ask, me);
+        let place = Some(Place { ask: ask.clone(), since });
+        if grant != Grant::Granted && task.place != place {
+            task.place.clone_from(&place);
+            self.batch.places.insert(index, place);
+        }
+        grant
+    }
+
+    /// A task is as it was, but waits for no pool.
+    fn leave_line(&mut self, index: u32) {
+        if let Some(task) = self.facts.tasks.get_mut(&index)
+            && task.place.take().is_some()
+        {
+            self.lines.leave(self.run.id, index);
+            self.batch.places.insert(index, None);
+        }
     }
 
     fn attempt_runs(&mut self, index: u32, number: u32) -> Option<Applied> {
@@ -124,6 +178,7 @@ impl<'a> Deciding<'a, '_> {
             self.batch.claims.entry(claim).or_insert(ClaimRow { was: attempt.id, now: None }).now = None;
         }
         self.batch.ends.push((attempt.id, finish));
+        self.lines.give_back(self.run.id, index);
         let tainted = finish.end.tainted.is_some();
         let materializations = self.publish(attempt.id, &finish.outputs, nodes, tainted);
         for metric in &finish.metrics {
@@ -253,10 +308,11 @@ impl<'a> Deciding<'a, '_> {
         kind: AttemptKind,
         fingerprint: &'a Fingerprint,
         origin: Option<NodeId>,
-    ) {
+    ) -> &mut AttemptRow<'a> {
         let Task { step, cell, .. } = &self.facts.tasks[&task];
         let (step, cell) = (step.clone(), cell.clone());
-        self.batch.attempts.push(AttemptRow { id, uuid, task, number, step, cell, kind, fingerprint, origin });
+        let row = AttemptRow { id, uuid, task, number, step, cell, kind, fingerprint, origin, pool: None };
+        self.batch.attempts.push_mut(row)
     }
 
     fn publish(
@@ -283,6 +339,10 @@ impl<'a> Deciding<'a, '_> {
         let Some(task) = self.facts.tasks.get_mut(&index) else { return };
         let open = !task.state.is_terminal();
         change(task);
+        // Whatever it stood in line for, it is started or decided now; its row is written anyway.
+        task.place = None;
+        self.batch.places.remove(&index);
+        self.lines.leave(self.run.id, index);
         if open && task.state.is_terminal() {
             self.facts.open_tasks -= 1;
         }

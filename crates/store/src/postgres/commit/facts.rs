@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use runstone_core::hash::Fingerprint;
 use runstone_core::record::{AttemptState, NodeId, RunId, RunState, TaskState};
-use runstone_core::store::{Change, Ownership, Pin, PinSource, StoreError};
+use runstone_core::store::{Change, Ownership, Pin, PinSource, PoolAsk, StoreError};
 use sqlx::postgres::{PgBindIterExt, PgRow};
 use uuid::Uuid;
 
 use super::super::session::{Tx, TxError};
-use super::super::value::{self, damaged, get, get_index, get_opt_fingerprint, get_state};
+use super::super::value::{self, damaged, get, get_index, get_opt_fingerprint, get_state, get_time, get_unsigned};
+use super::line::Place;
 
 /// What the changes of a batch are about.
 #[derive(Debug, Default)]
@@ -150,6 +151,8 @@ pub(super) struct Task {
     pub(super) standing: Vec<(String, NodeId)>,
     /// State and number of attempts before the batch.
     pub(super) was: (TaskState, u32),
+    /// Where it stands in the line of a pool.
+    pub(super) place: Option<Place>,
 }
 
 /// The last or the standing attempt of a task.
@@ -173,6 +176,7 @@ impl Task {
             fingerprint: None,
             standing: Vec::new(),
             was: (TaskState::Waiting, 0),
+            place: None,
         }
     }
 
@@ -235,6 +239,7 @@ impl Facts {
     // `OFFSET 0` keeps a lookup a lookup: each is planned on its own, by the whole key.
     async fn load_tasks(&mut self, tx: &mut Tx<'_>, project: i64, run: &Run, scope: &Scope) -> Result<(), TxError> {
         const TASKS: &str = "SELECT t.idx, t.step, t.cell, t.state, t.attempts, t.fingerprint, \
+                 t.pool, t.pool_slots, t.pool_priority, t.pool_since, \
                  a.id AS attempt, a.state AS attempt_state, f.fingerprint AS claim, \
                  CASE WHEN w.standing AND t.state IN ('succeeded', 'reused') THEN \
                      ARRAY(SELECT m.id FROM materialization m WHERE m.attempt_id = t.attempt_id ORDER BY m.id) END AS published, \
@@ -313,7 +318,14 @@ fn task(row: &PgRow) -> Result<Task, TxError> {
         attempt,
         fingerprint: get_opt_fingerprint(row, "fingerprint")?,
         standing: standing(row)?,
+        place: place(row)?,
     })
+}
+
+fn place(row: &PgRow) -> Result<Option<Place>, TxError> {
+    let Some(name) = get(row, "pool")? else { return Ok(None) };
+    let ask = PoolAsk { name, slots: get_unsigned(row, "pool_slots")?, priority: get(row, "pool_priority")? };
+    Ok(Some(Place { ask, since: get_time(row, "pool_since")? }))
 }
 
 /// Outputs and publications of a row, one of each at the same place.

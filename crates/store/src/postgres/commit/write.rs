@@ -19,6 +19,7 @@ use super::super::tasks;
 use super::super::value::{Time, damaged, get, index, json, opt_text, stored, text};
 use super::batch::{AttemptRow, Batch};
 use super::facts::Run;
+use super::line;
 
 /// A statement and its parameters.
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
@@ -46,13 +47,14 @@ const INTENTS: &str = "WITH released AS ( \
      begun AS ( \
          INSERT INTO attempt (id, uuid, project_id, run_id, task_idx, number, pipeline, step, cell, kind, state, \
              fingerprint, reusable, created, started, ended, cause, reused_from, \
-             user_us, system_us, peak_rss, stdout_bytes, stderr_bytes, leftovers) \
+             user_us, system_us, peak_rss, stdout_bytes, stderr_bytes, leftovers, pool, slots, pool_priority) \
          SELECT w.id, w.uuid, $1, $2, w.task, w.number, $3, w.step, w.cell, w.kind, w.state, w.fingerprint, \
              w.origin IS NOT NULL, $4, w.over, w.over, w.cause, w.origin, \
-             o.zero, o.zero, o.zero, o.zero, o.zero, o.zero \
+             o.zero, o.zero, o.zero, o.zero, o.zero, o.zero, w.pool, w.slots, w.priority \
          FROM unnest($12::bigint[], $13::uuid[], $14::integer[], $15::integer[], $16::text[], $17::text[], $18::text[], \
-                 $19::text[], $20::bytea[], $21::timestamptz[], $22::text[], $23::bigint[]) \
-             AS w(id, uuid, task, number, step, cell, kind, state, fingerprint, over, cause, origin) \
+                 $19::text[], $20::bytea[], $21::timestamptz[], $22::text[], $23::bigint[], $24::text[], $25::bigint[], \
+                 $26::integer[]) \
+             AS w(id, uuid, task, number, step, cell, kind, state, fingerprint, over, cause, origin, pool, slots, priority) \
          CROSS JOIN LATERAL (SELECT CASE WHEN w.origin IS NOT NULL THEN 0 END AS zero) AS o RETURNING 1) \
      SELECT (SELECT count(*) FROM released) AS released, (SELECT count(*) FROM passed) AS passed, \
          (SELECT count(*) FROM begun) AS begun";
@@ -85,7 +87,7 @@ const RESULTS: &str = "WITH read AS ( \
          SELECT * FROM unnest($25::bigint[], $26::text[], $27::text[], $28::double precision[], $29::bigint[])), \
      moved AS ( \
          UPDATE task t SET state = w.state, attempts = w.attempts, attempt_id = w.attempt, fingerprint = w.fingerprint, \
-             reason = w.reason \
+             reason = w.reason, pool = NULL, pool_slots = NULL, pool_priority = NULL, pool_since = NULL \
          FROM unnest($30::integer[], $31::text[], $32::integer[], $33::text[], $34::integer[], $35::bigint[], \
                  $36::bytea[], $37::text[]) \
              AS w(idx, was_state, was_attempts, state, attempts, attempt, fingerprint, reason) \
@@ -142,6 +144,9 @@ impl Writing<'_, '_> {
             .bind(rows.iter().map(|row| row.over(self.now).map(Time)).bind_iter())
             .bind(rows.iter().map(AttemptRow::cause).bind_iter())
             .bind(rows.iter().map(|row| row.origin.map(|origin| origin.0)).bind_iter())
+            .bind(rows.iter().map(|row| row.pool.map(|pool| text(&pool.name))).bind_iter())
+            .bind(rows.iter().map(|row| row.pool.map(|pool| i64::from(pool.slots))).bind_iter())
+            .bind(rows.iter().map(|row| row.pool.map(|pool| pool.priority)).bind_iter())
     }
 
     /// What refers to publications, and what tells of it all.
@@ -159,11 +164,14 @@ impl Writing<'_, '_> {
             expect(batch.ends.len(), row.as_ref(), "ended")?;
             expect(batch.tasks.len(), row.as_ref(), "moved")?;
         }
+        line::write(self.tx, self.run, &batch.places).await?;
         self.run_end(batch).await
     }
 
     async fn run_end(&mut self, batch: &Batch<'_>) -> Result<(), TxError> {
-        const UPDATE: &str = "UPDATE run SET state = $2, reason = $3, ended = $4 WHERE id = $1 AND state = 'running' \
+        const UPDATE: &str = "WITH submitted AS ( \
+                 UPDATE submission SET state = 'done', ended = $4 WHERE run_id = $1 AND state = 'running') \
+             UPDATE run SET state = $2, reason = $3, ended = $4 WHERE id = $1 AND state = 'running' \
              RETURNING 1::bigint AS ended";
         let Some((state, reason)) = batch.run_end else { return Ok(()) };
         let query =

@@ -1,0 +1,58 @@
+//! What the database itself refuses, whoever asks: decisions and ends are final, counters only grow.
+
+use runstone_store::{Location, ProjectIdentity, connect};
+use rusqlite::Connection;
+use uuid::Uuid;
+
+/// One row of each table, at a state that nothing leads away from.
+const ROWS: &str = "
+    INSERT INTO definition VALUES (zeroblob(32), 'steps: {}');
+    INSERT INTO scheduler VALUES (x'00000000000000000000000000000001', 1, 'h', 1, 1, 'b', '0', zeroblob(16), 1, 'gone', 1, 1, 1);
+    INSERT INTO schedule VALUES (1, 1, 'p', 's', 't', '{}', 2, 1, 0, 10, 20, 'null', 3);
+    INSERT INTO backfill VALUES (x'00000000000000000000000000000002', 1, 'p', 'done', 1, '[]', 0, '{}', 1, 2, 'ada');
+    INSERT INTO submission (run_id, project_id, number, pipeline, definition, definition_path, params, request, trigger, priority,
+                            state, claims, created, ended, store_marker, tool_version, platform, user_name, host)
+    VALUES (x'00000000000000000000000000000003', 1, 1, 'p', zeroblob(32), '', '{}', '{}', '', 0, 'done', 1, 1, 2, zeroblob(16),
+            '', '', '', ''),
+           (x'00000000000000000000000000000004', 1, 2, 'p', zeroblob(32), '', '{}', '{}', '', 0, 'queued', 5, 1, NULL,
+            zeroblob(16), '', '', '', '');
+    INSERT INTO fire VALUES (1, 2, 15, 15, 1, 16, x'00000000000000000000000000000003', NULL);
+";
+
+/// A statement, and what is said against it.
+const REFUSED: &[(&str, &str)] = &[
+    ("UPDATE fire SET reason = 'late', run_id = NULL", "fires never change"),
+    ("DELETE FROM fire", "fires stay"),
+    ("INSERT INTO fire VALUES (1, 2, 15, 15, 1, 17, NULL, 'late')", "UNIQUE"),
+    ("INSERT INTO fire VALUES (1, 2, 16, 16, 1, 17, NULL, NULL)", "CHECK"),
+    ("UPDATE scheduler SET state = 'active'", "stays gone"),
+    ("UPDATE scheduler SET seen = 99", "stays gone"),
+    ("UPDATE schedule SET cursor = 19", "only grow"),
+    ("UPDATE schedule SET generation = 1", "only grow"),
+    ("UPDATE schedule SET rev = 2", "only grow"),
+    ("UPDATE backfill SET state = 'active', ended = NULL", "never changes"),
+    ("UPDATE submission SET state = 'queued', ended = NULL WHERE number = 1", "never changes"),
+    ("UPDATE submission SET claims = 4 WHERE number = 2", "only grow"),
+    ("UPDATE submission SET state = 'claimed' WHERE number = 2", "CHECK"),
+    ("UPDATE submission SET cancel = 'now' WHERE number = 2", "CHECK"),
+    ("UPDATE submission SET number = 1 WHERE number = 2", "UNIQUE"),
+    ("DELETE FROM submission WHERE number = 2", "submissions stay"),
+];
+
+#[test]
+fn what_was_decided_stays_decided() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.db");
+    let project = ProjectIdentity { uuid: Uuid::from_u128(1), name: "p".to_owned() };
+    connect(&Location::Sqlite(path.clone()), &project).unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(ROWS).unwrap();
+    for (statement, reason) in REFUSED {
+        let error = connection.execute_batch(statement).expect_err(statement).to_string();
+        assert!(error.contains(reason), "{statement}: {error}");
+    }
+    // What may change still does.
+    connection
+        .execute_batch("UPDATE schedule SET cursor = 21, rev = 4; UPDATE submission SET claims = 6 WHERE number = 2")
+        .unwrap();
+}
