@@ -5,15 +5,17 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use runstone_core::machine::{Layout, Limits, Machine, Policy};
-use runstone_core::record::{MaterializationRecord, RunId};
+use runstone_core::machine::{Layout, Machine, Policy};
+use runstone_core::record::{MaterializationRecord, RunEnvironment, RunId};
 use runstone_core::select::Request;
+use runstone_core::service::record::Claim;
 use runstone_core::store::{NewRun, NewTask, Ownership, Store, StoreError};
-use runstone_exec::local::{ForkServer, LocalExecutor};
+use runstone_exec::local::LocalExecutor;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock;
+use crate::crew::Crew;
 use crate::driver::{Control, DriveError, Driver, Event, Parts, Summary, TaskData};
 use crate::environment::Asked as Environment;
 use crate::failpoint;
@@ -27,8 +29,6 @@ use crate::site::Site;
 /// How to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunOptions {
-    /// Processes at once.
-    pub jobs: u32,
     /// The first failure stops everything that has not started.
     pub fail_fast: bool,
     /// Resolve Python environments anew.
@@ -82,6 +82,17 @@ pub(crate) struct Kept {
     pub(crate) standing: Vec<Standing>,
 }
 
+/// Who asked for a run, and how it is to be put on record.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    pub(crate) run: RunId,
+    /// What started it, for people.
+    pub(crate) trigger: String,
+    /// Where it was submitted: the right to begin it.
+    pub(crate) claim: Option<Claim>,
+    pub(crate) environment: RunEnvironment,
+}
+
 /// Begins a run and drives it to its end. `control` receives the way to end it early.
 ///
 /// # Errors
@@ -90,15 +101,36 @@ pub(crate) struct Kept {
 pub fn run(
     site: &Site,
     prepared: Prepared,
-    mut store: Box<dyn Store>,
-    server: ForkServer,
+    store: Box<dyn Store>,
+    crew: &Crew,
     options: RunOptions,
     environment: Environment,
     reporter: &mut dyn Reporter,
     control: impl FnOnce(Control),
 ) -> Result<Summary, RunError> {
+    let birth = Birth {
+        run: RunId(Uuid::now_v7()),
+        trigger: "manual".to_owned(),
+        claim: None,
+        environment: environment.wait(),
+    };
+    begin(site, prepared, store, crew, options, birth, reporter, control)
+}
+
+/// The same for a run that was asked for earlier, perhaps by somebody else.
+#[expect(clippy::too_many_arguments, reason = "the parts of a run, each from another place")]
+pub(crate) fn begin(
+    site: &Site,
+    prepared: Prepared,
+    mut store: Box<dyn Store>,
+    crew: &Crew,
+    options: RunOptions,
+    birth: Birth,
+    reporter: &mut dyn Reporter,
+    control: impl FnOnce(Control),
+) -> Result<Summary, RunError> {
     let prepared = Arc::new(prepared);
-    let run = RunId(Uuid::now_v7());
+    let (run, is_told_of_cancel) = (birth.run, birth.claim.is_some());
     let external = pins::external(&prepared, store.as_mut())?;
     let standing = pins::standing(&prepared, store.as_mut())?;
     let ledger = pins::ledger(&prepared, &standing, store.as_mut())?;
@@ -115,8 +147,8 @@ pub fn run(
         pins: external.iter().map(|((name, version), found)| (name.clone(), version.clone(), found.clone())).collect(),
         standing,
     };
-    let new = NewRun { tasks: recorded, ..new_run(site, &prepared, run, &kept, environment.wait()) };
-    let bench = Bench::set_up(site, run, server)?;
+    let new = NewRun { tasks: recorded, ..new_run(site, &prepared, &kept, birth) };
+    let bench = Bench::set_up(site, run, crew)?;
     let number = store.create_run(&new)?;
     failpoint::hit("after_run_created");
     reporter.event(&RunEvent::RunStarted {
@@ -126,8 +158,8 @@ pub fn run(
         tasks: u32::try_from(new.tasks.len()).unwrap_or(u32::MAX),
         resumed: false,
     });
-    let layout = Layout::new(&prepared.pipeline, &prepared.graph, &prepared.selection);
-    let machine = Machine::new(layout, limits(options.jobs), policy(run, options.fail_fast));
+    let layout = layout(site, &prepared);
+    let machine = Machine::new(layout, crew.limits, policy(run, options.fail_fast));
     control(Control(bench.events.0.clone()));
     let parts = Parts {
         site: site.clone(),
@@ -146,7 +178,10 @@ pub fn run(
         expanded: HashSet::new(),
         counts: Counts::default(),
         relock: options.relock,
+        is_told_of_cancel,
         executor: Box::new(bench.executor),
+        crew: crew.clone(),
+        lock: bench.lock,
         events: bench.events,
     };
     let summary = Driver::new(parts, reporter)?.drive()?;
@@ -157,42 +192,47 @@ pub fn run(
 /// A run's folder with its lock, and the executor that holds it.
 pub(crate) struct Bench {
     pub(crate) executor: LocalExecutor,
+    pub(crate) lock: Arc<OwnedFd>,
     pub(crate) events: (std::sync::mpsc::Sender<Event>, std::sync::mpsc::Receiver<Event>),
 }
 
 impl Bench {
     /// Takes the lock of a run that is being made.
-    fn set_up(site: &Site, run: RunId, server: ForkServer) -> Result<Self, RunError> {
+    fn set_up(site: &Site, run: RunId, crew: &Crew) -> Result<Self, RunError> {
         let folder = site.project.run_dir(run.0);
         let failed = |message: String| RunError::Folder { folder: folder.display().to_string(), message };
         let lock = owner::try_lock(&folder).map_err(|error| failed(error.to_string()))?;
         let lock = lock.ok_or_else(|| failed("somebody else holds its lock".to_owned()))?;
-        Self::with_lock(&folder, lock.into(), server).map_err(failed)
+        Self::with_lock(&folder, lock.into(), crew).map_err(failed)
     }
 
-    pub(crate) fn with_lock(folder: &std::path::Path, lock: OwnedFd, server: ForkServer) -> Result<Self, String> {
+    pub(crate) fn with_lock(folder: &std::path::Path, lock: OwnedFd, crew: &Crew) -> Result<Self, String> {
         let events = channel();
         let sender = events.0.clone();
-        let executor = LocalExecutor::new(server, owner::journal_path(folder), Some(lock), move |report| {
-            // Without a loop the outcome stays in the journal, where the next owner finds it.
-            let _ = sender.send(Event::Report(report));
-        })
-        .map_err(|error| crate::text(&error))?;
-        Ok(Self { executor, events })
+        // Both stand for the same lock, which is free when the last of them is closed.
+        let held = lock.try_clone().map_err(|error| error.to_string())?;
+        let executor =
+            LocalExecutor::new(crew.server.clone(), owner::journal_path(folder), Some(lock), move |report| {
+                // Without a loop the outcome stays in the journal, where the next owner finds it.
+                let _ = sender.send(Event::Report(report));
+            })
+            .map_err(|error| crate::text(&error))?;
+        Ok(Self { executor, lock: Arc::new(held), events })
     }
+}
+
+pub(crate) fn layout(site: &Site, prepared: &Prepared) -> Layout {
+    let mut layout = Layout::new(&prepared.pipeline, &prepared.graph, &prepared.selection);
+    let pools = &site.project.config().pools.value;
+    layout.share_pools(|node| {
+        let step = prepared.graph.step(&prepared.pipeline, node);
+        step.and_then(|step| step.pool.as_ref()).is_some_and(|pool| pools.contains_key(pool.as_str()))
+    });
+    layout
 }
 
 pub(crate) fn policy(run: RunId, fail_fast: bool) -> Policy {
     Policy { fail_fast, seed: run.0.as_u64_pair().1 }
-}
-
-/// So many jobs, and nine tenths of the machine's memory for steps that say what they need.
-pub(crate) fn limits(jobs: u32) -> Limits {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    Limits::for_jobs(jobs, total.map_or(u64::MAX / 2, |kib| kib * 1024 / 10 * 9))
 }
 
 /// Every task of the graph; those that are part of the run are numbered in a row, as they stand on record.
@@ -211,24 +251,20 @@ fn fresh_tasks(prepared: &Prepared) -> (Vec<TaskData>, Vec<NewTask>) {
     (tasks, recorded)
 }
 
-fn new_run(
-    site: &Site,
-    prepared: &Prepared,
-    run: RunId,
-    kept: &Kept,
-    environment: runstone_core::record::RunEnvironment,
-) -> NewRun {
+fn new_run(site: &Site, prepared: &Prepared, kept: &Kept, birth: Birth) -> NewRun {
     NewRun {
-        id: run,
+        id: birth.run,
         pipeline: prepared.pipeline.name.to_string(),
         definition: prepared.definition.text.clone(),
         definition_path: prepared.definition.path.display().to_string(),
         params: serde_json::json!(prepared.params),
         request: serde_json::json!(kept),
-        trigger: "manual".to_owned(),
+        trigger: birth.trigger,
         created: clock::now(),
         store_marker: site.objects.marker(),
-        environment,
+        partition: prepared.partition.as_ref().map(ToString::to_string),
+        claim: birth.claim,
+        environment: birth.environment,
         tasks: Vec::new(),
     }
 }

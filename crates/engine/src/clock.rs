@@ -21,6 +21,14 @@ impl Steady {
     }
 }
 
+/// Microseconds since the machine was started, also those it slept: for leases.
+#[must_use]
+pub fn boot_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}
+
 /// The wall clock, for records. Never for deadlines.
 #[must_use]
 pub fn now() -> Timestamp {

@@ -198,11 +198,11 @@ impl View<'_> {
     fn of_dataset(&self, name: &str, version: &str) -> Given {
         match self.external.get(&(name.to_owned(), version.to_owned())).map(Vec::as_slice) {
             None | Some([]) => Given::Absent,
-            Some([one]) if one.subset.is_empty() => Given::One(one.into()),
+            Some([one]) if self.prepared.within(&one.subset).values().is_empty() => Given::One(one.into()),
             Some(many) => Given::Many(
                 many.iter()
                     .map(|record| Collected {
-                        key: task_name(name, &record.subset),
+                        key: task_name(name, &self.prepared.within(&record.subset).key()),
                         cell: Vec::new(),
                         output: record.output.clone(),
                         thing: record.into(),
@@ -244,6 +244,7 @@ impl View<'_> {
             code: facts.code_files().map(|(path, file)| (path.clone(), file.hash)).collect(),
             params: facts.params_for(cell).into_iter().collect(),
             cell: cell.clone(),
+            partition: self.prepared.partition.as_ref().map(ToString::to_string),
             env: step.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             python: facts.python.as_ref().map(|python| python.lock.clone()),
             platform: crate::facts::platform(),
@@ -262,6 +263,8 @@ pub(crate) fn derive_read(source: &str, content: ContentHash, facts: &Arc<StepFa
         code: BTreeMap::new(),
         params: BTreeMap::new(),
         cell: Cell::default(),
+        // It is part of the source's text where it counts.
+        partition: None,
         env: BTreeMap::new(),
         python: None,
         // The bytes of a source are the same on every machine.

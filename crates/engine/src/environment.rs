@@ -24,16 +24,21 @@ pub fn ask(root: &Path, variables: &HashMap<String, String>, tool_version: &str)
     let git =
         in_git.then(|| std::thread::Builder::new().name("git".to_owned()).spawn(move || git(&folder)).ok()).flatten();
     let user = variables.get("USER").or_else(|| variables.get("LOGNAME")).cloned();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     let environment = RunEnvironment {
         tool_version: tool_version.to_owned(),
         platform: platform(),
         user: user.unwrap_or_else(|| format!("uid {}", owner_of_process())),
-        host,
+        host: host(),
         git_commit: None,
         git_dirty: None,
     };
     Asked { git, environment }
+}
+
+/// The name of this machine.
+#[must_use]
+pub fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 impl Asked {

@@ -14,7 +14,7 @@ use crate::derive::{Derived, Items, View};
 use crate::facts::StepFacts;
 use crate::ledger::{Entry, Ledger, Published};
 use crate::pins::External;
-use crate::prepare::{Asked, Prepared, prepare};
+use crate::prepare::{Asked, Home, Prepared, prepare};
 use crate::project::{Overrides, Project};
 use crate::site::Site;
 
@@ -34,7 +34,7 @@ impl Fixture {
         std::fs::write(folder.path().join("pipeline.yaml"), pipeline).unwrap();
         let asked = Asked { pipeline: folder.path().join("pipeline.yaml"), ..Asked::default() };
         let project = Project::open_or_create(folder.path(), &asked.pipeline, None, &Overrides::default()).unwrap();
-        let prepared = prepare(&asked, project.root()).unwrap();
+        let prepared = prepare(&asked, &Home::of(&project)).unwrap();
         let environment =
             HashMap::from([("PATH".to_owned(), "/bin".to_owned()), ("SECRET".to_owned(), "s3cret".to_owned())]);
         let site = Site::open(project, &prepared.folder, environment).unwrap();

@@ -34,6 +34,8 @@ pub(crate) struct Case {
     pub(crate) home: PathBuf,
     /// By output: the full name of its dataset.
     pub(crate) datasets: Vec<String>,
+    /// The part of them that it publishes.
+    pub(crate) subset: String,
     pub(crate) masker: Masker,
     /// What is moved is noted here first.
     pub(crate) notes: Arc<Notes>,
@@ -160,7 +162,7 @@ impl Case {
         NewMaterialization {
             output: name.to_string(),
             dataset: self.datasets[place].clone(),
-            subset: self.derived.cell.key(),
+            subset: self.subset.clone(),
             hash: content.hash,
             kind: site::content_kind(content.kind),
             size: content.size,

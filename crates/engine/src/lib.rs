@@ -6,6 +6,7 @@
 mod begin;
 pub mod clock;
 mod collected;
+mod crew;
 mod derive;
 mod driver;
 pub mod environment;
@@ -27,19 +28,24 @@ mod recorder;
 pub mod report;
 mod reported;
 mod resume;
+pub mod service;
 mod site;
+mod slots;
 mod source;
 mod staging;
+mod submit;
 
 pub use begin::{RunError, RunOptions, run};
+pub use crew::Crew;
 pub use driver::{Control, DriveError, Summary};
 pub use facts::{StepFacts, StepPython, platform};
 pub use plan::{Decision, Plan, PlannedTask, Why, plan};
-pub use prepare::{Asked, Definition, PrepareError, Prepared, prepare, prepare_again};
+pub use prepare::{Asked, Definition, Home, PrepareError, Prepared, prepare, prepare_again, prepare_with};
 pub use recorder::RecordError;
 pub use resume::{folder_of, resume};
 pub use site::Site;
 pub use staging::{CONTEXT, StepContext};
+pub use submit::{Wish, submission};
 
 /// An error with its causes on one line, for places that keep text.
 pub(crate) fn text(error: &dyn std::error::Error) -> String {

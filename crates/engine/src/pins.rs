@@ -35,7 +35,11 @@ pub(crate) fn external(prepared: &Prepared, store: &mut dyn Store) -> Result<Ext
             let InputRef::Dataset { name, version } = &input.from else { continue };
             if let MapEntry::Vacant(free) = external.entry((name.clone(), version.clone())) {
                 free.insert(match version.parse::<VersionRef>() {
-                    Ok(wanted) => store.resolve(name, &wanted)?,
+                    Ok(wanted) => {
+                        let mut found = store.resolve(name, &wanted)?;
+                        found.retain(|record| prepared.concerns(&record.subset));
+                        found
+                    }
                     Err(_) => Vec::new(),
                 });
             }
@@ -80,9 +84,9 @@ pub(crate) fn standing(prepared: &Prepared, store: &mut dyn Store) -> Result<Vec
         for output in step.outputs.keys() {
             let dataset = prepared.pipeline.dataset(step, output);
             found.extend(store.resolve(&dataset, &VersionRef::Latest)?.into_iter().filter(|record| {
-                let cell = Cell::parse(&record.subset);
+                let cell = prepared.within(&record.subset);
                 let is_run = prepared.selection.nodes[node].runs() && prepared.selection.chooses_cell(node, &cell);
-                !is_run && is_cell_of(prepared, node, step, &cell)
+                prepared.concerns(&record.subset) && !is_run && is_cell_of(prepared, node, step, &cell)
             }));
         }
         all.push(Standing { step: step.name.to_string(), found });
@@ -119,7 +123,7 @@ pub(crate) fn ledger(prepared: &Prepared, standing: &[Standing], store: &mut dyn
             let newest = records.iter().map(|record| record.attempt).max();
             let metrics = newest.and_then(|attempt| metrics.get(&attempt)).cloned().unwrap_or_default();
             let outputs = records.into_iter().map(Published::on_record).collect();
-            ledger.enter(node, Entry { task: None, cell: Cell::parse(subset), outputs, metrics });
+            ledger.enter(node, Entry { task: None, cell: prepared.within(subset), outputs, metrics });
         }
     }
     Ok(ledger)

@@ -12,7 +12,12 @@ pub trait Reporter: Send {
     /// Something happened.
     fn event(&mut self, event: &RunEvent);
 
-    /// Time has passed without an event; called a few times a second where a terminal is watching.
+    /// Whether [`tick`](Self::tick) is to be called.
+    fn redraws(&self) -> bool {
+        false
+    }
+
+    /// Time has passed without an event; called a few times a second where something is redrawn.
     fn tick(&mut self) {}
 }
 

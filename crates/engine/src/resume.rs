@@ -2,6 +2,7 @@
 //! parameters and its pins. What is settled stays; what is alive is taken up where it is.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -12,19 +13,19 @@ use runstone_core::record::{
     AttemptRecord, AttemptState, MaterializationRecord, Metric, NodeId, RunRecord, RunState, TaskRecord, TaskState,
 };
 use runstone_core::scalar::Scalar;
-use runstone_core::store::{Store, StoreError};
-use runstone_exec::local::ForkServer;
+use runstone_core::store::{Ownership, Store, StoreError};
 use runstone_exec::local::journal::{self, Entry as Journal};
 
 use crate::begin::{self, Bench, Kept, RunError, RunOptions};
 use crate::clock;
+use crate::crew::Crew;
 use crate::driver::{Control, Driver, Live, Parts, PickUp, Summary, TaskData};
 use crate::failpoint;
 use crate::hooks;
 use crate::ledger::{Entry, Ledger, Published};
 use crate::owner;
 use crate::pins;
-use crate::prepare::{Definition, Prepared, prepare_again};
+use crate::prepare::{Definition, Home, Prepared, prepare_again};
 use crate::report::{Counts, Reporter, RunEvent};
 use crate::site::Site;
 
@@ -43,7 +44,7 @@ pub fn resume(
     site: &Site,
     mut store: Box<dyn Store>,
     record: &RunRecord,
-    server: ForkServer,
+    crew: &Crew,
     options: RunOptions,
     reporter: &mut dyn Reporter,
     control: impl FnOnce(Control),
@@ -51,23 +52,66 @@ pub fn resume(
     if record.state == RunState::Succeeded {
         return Err(RunError::Over(record.number));
     }
-    if record.store_marker != site.objects.marker() {
-        return Err(RunError::ElsewhereStored(record.number));
-    }
-    let folder = site.project.run_dir(record.id.0);
-    let failed = |message: String| RunError::Folder { folder: folder.display().to_string(), message };
-    let lock = owner::lock_soon(&folder).map_err(|error| failed(error.to_string()))?;
-    let Some(lock) = lock else { return Err(RunError::Busy(record.number)) };
-    let (prepared, kept) = prepare(site, store.as_mut(), record)?;
-    let bench = Bench::with_lock(&folder, lock.into(), server).map_err(failed)?;
+    let taken = Taken::new(site, store.as_mut(), record, crew)?;
     let Some(owner) = store.take_over(record.id, true, clock::now())? else {
         return Err(RunError::Over(record.number));
     };
+    go_on(site, store, taken, owner, crew, options, reporter, control)
+}
+
+/// A run whose folder is owned, and whose text can be used: all that can fail before it is taken over on record.
+pub(crate) struct Taken<'a> {
+    record: &'a RunRecord,
+    folder: PathBuf,
+    prepared: Prepared,
+    kept: Kept,
+    bench: Bench,
+    /// Somebody else looks for requests to end it.
+    pub(crate) is_told_of_cancel: bool,
+}
+
+impl<'a> Taken<'a> {
+    /// Takes the lock of the run's folder, which proves that its former owner is dead and starts nothing any more.
+    ///
+    /// # Errors
+    /// [`RunError::Busy`] where somebody holds it, and as for [`resume`].
+    pub(crate) fn new(
+        site: &Site,
+        store: &mut dyn Store,
+        record: &'a RunRecord,
+        crew: &Crew,
+    ) -> Result<Self, RunError> {
+        if record.store_marker != site.objects.marker() {
+            return Err(RunError::ElsewhereStored(record.number));
+        }
+        let folder = site.project.run_dir(record.id.0);
+        let failed = |message: String| RunError::Folder { folder: folder.display().to_string(), message };
+        let lock = owner::lock_soon(&folder).map_err(|error| failed(error.to_string()))?;
+        let Some(lock) = lock else { return Err(RunError::Busy(record.number)) };
+        let (prepared, kept) = prepare(site, store, record)?;
+        let bench = Bench::with_lock(&folder, lock.into(), crew).map_err(failed)?;
+        Ok(Self { record, folder, prepared, kept, bench, is_told_of_cancel: false })
+    }
+}
+
+/// Drives a run that is taken over to its end.
+#[expect(clippy::too_many_arguments, reason = "the parts of a run, each from another place")]
+pub(crate) fn go_on(
+    site: &Site,
+    mut store: Box<dyn Store>,
+    taken: Taken<'_>,
+    owner: Ownership,
+    crew: &Crew,
+    options: RunOptions,
+    reporter: &mut dyn Reporter,
+    control: impl FnOnce(Control),
+) -> Result<Summary, RunError> {
     failpoint::hit("after_take_over");
+    let Taken { record, folder, prepared, kept, bench, is_told_of_cancel } = taken;
     let past = Past::read(store.as_mut(), record, &folder)?;
     let prepared = Arc::new(prepared);
     let ledger = pins::ledger(&prepared, &kept.standing, store.as_mut())?;
-    let layout = Layout::new(&prepared.pipeline, &prepared.graph, &prepared.selection);
+    let layout = begin::layout(site, &prepared);
     let Laid { layout, tasks, ledger, expanded, counts } = past.lay_out(&prepared, layout, ledger)?;
     reporter.event(&RunEvent::RunStarted {
         number: record.number,
@@ -87,7 +131,7 @@ pub fn resume(
         folder,
         reader: store.reopen()?,
         writer: store,
-        machine: Machine::new(layout, begin::limits(options.jobs), begin::policy(record.id, fail_fast)),
+        machine: Machine::new(layout, crew.limits, begin::policy(record.id, fail_fast)),
         tasks,
         ledger,
         external: kept.pins.into_iter().map(|(name, version, found)| ((name, version), found)).collect(),
@@ -95,7 +139,10 @@ pub fn resume(
         counts,
         next_row: past.next_row,
         relock: false,
+        is_told_of_cancel,
         executor: Box::new(bench.executor),
+        crew: crew.clone(),
+        lock: bench.lock,
         events: bench.events,
     };
     let summary = Driver::new(parts, reporter)?.drive()?;
@@ -117,7 +164,13 @@ fn prepare(site: &Site, store: &mut dyn Store, record: &RunRecord) -> Result<(Pr
         overlays: kept.overlays.clone(),
         allow_unsupported: kept.allow_unsupported,
     };
-    let prepared = prepare_again(definition, params, kept.selection.clone(), site.project.root())?;
+    let prepared = prepare_again(
+        definition,
+        params,
+        kept.selection.clone(),
+        record.partition.as_deref(),
+        &Home::of(&site.project),
+    )?;
     Ok((prepared, kept))
 }
 

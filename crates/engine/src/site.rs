@@ -46,17 +46,19 @@ impl Site {
             objects: Arc::new(ObjectStore::open(&project.objects_dir())?),
             checkouts: Arc::new(Checkouts::open(&project.trees_dir())?),
             scanner: Arc::new(Scanner::new(folder, &project.state_dir())?),
-            python: Arc::new(Environments::new(Settings {
-                envs: project.envs_dir(),
-                locks: project.locks_dir(),
-                installer: Installer::default(),
-                variables: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
-                stop: Arc::clone(&stop),
-            })),
+            python: environments(&project, &environment, &stop),
             stop,
             environment: Arc::new(environment),
             project,
         })
+    }
+
+    /// The same place for another run, which can be stopped by itself.
+    #[must_use]
+    pub(crate) fn for_another_run(&self) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let python = environments(&self.project, &self.environment, &stop);
+        Self { stop, python, ..self.clone() }
     }
 
     /// The secrets a step asks for.
@@ -110,6 +112,16 @@ impl Site {
     pub(crate) fn masker(secrets: &SecretEnv) -> Masker {
         Masker::new(secrets.0.iter().map(|(_, value)| value.as_str()))
     }
+}
+
+fn environments(project: &Project, variables: &HashMap<String, String>, stop: &Arc<AtomicBool>) -> Arc<Environments> {
+    Arc::new(Environments::new(Settings {
+        envs: project.envs_dir(),
+        locks: project.locks_dir(),
+        installer: Installer::default(),
+        variables: variables.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        stop: Arc::clone(stop),
+    }))
 }
 
 /// The same distinction in two vocabularies.

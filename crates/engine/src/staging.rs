@@ -34,6 +34,7 @@ pub(crate) struct Place<'a> {
     /// Folder of the pipeline, in which the step runs.
     pub(crate) cwd: &'a Path,
     pub(crate) pipeline: &'a Name,
+    pub(crate) partition: Option<&'a str>,
     pub(crate) log_limit: LogLimit,
 }
 
@@ -63,6 +64,9 @@ pub(crate) fn spec(
         layout.activate(&venv);
     }
     layout.env("RUN_ID", &place.run_number);
+    if let Some(partition) = place.partition {
+        layout.env("PARTITION", &partition);
+    }
     layout.env("ATTEMPT", &place.number);
     layout.path("TMPDIR", "tmp");
     layout.path("METRICS", METRICS);
@@ -85,6 +89,7 @@ pub(crate) fn spec(
         run: place.run_number,
         attempt: place.number,
         attempt_id: place.attempt,
+        partition: place.partition.map(str::to_owned),
         inputs,
         outputs,
         params,
@@ -126,6 +131,9 @@ pub struct StepContext {
     pub attempt: u32,
     /// Identity of the attempt.
     pub attempt_id: Uuid,
+    /// The partition it works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
     /// By name: `{path, hash}`, or `{path, entries}` for a collected list, or null.
     pub inputs: serde_json::Map<String, serde_json::Value>,
     /// By name: `{path}`.
@@ -332,6 +340,7 @@ mod tests {
             folder: "/attempt".into(),
             cwd: &fixture.prepared.folder,
             pipeline: &fixture.prepared.pipeline.name,
+            partition: None,
             log_limit: LogLimit::default(),
         };
         let derived = fixture.derive(step, cell).unwrap();
@@ -425,6 +434,7 @@ steps:
             folder: fixture.folder.path().join("attempt"),
             cwd: &fixture.prepared.folder,
             pipeline: &fixture.prepared.pipeline.name,
+            partition: None,
             log_limit: LogLimit::default(),
         };
         let step = &fixture.prepared.pipeline.steps["reads"];

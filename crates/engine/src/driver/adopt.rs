@@ -8,7 +8,7 @@ use runstone_core::attempt::{Cause, OutcomeRecord};
 use runstone_core::machine::Input;
 use runstone_core::record::{AttemptRecord, TaskState};
 use runstone_core::store::{Applied, Change, FinishAttempt, Flight, Ownership, RunRef};
-use runstone_exec::local::journal;
+use runstone_exec::local::{Reach, journal};
 use uuid::Uuid;
 
 use super::{DriveError, Driver, Event, PickUp};
@@ -63,6 +63,9 @@ impl Driver<'_> {
         // A journal that cannot be read says nothing, above all not that an attempt never started.
         let Ok(entries) = journal::read(&path) else { return Ok(()) };
         let pick_up = PickUp::of(uuid, &entries);
+        if matches!(&pick_up, Some(PickUp::Started(started)) if started.reach() == Reach::Elsewhere) {
+            return Ok(());
+        }
         if let Some(PickUp::Started(started)) = &pick_up
             && self.executor.adopt(started, &path).is_err()
         {
@@ -87,6 +90,11 @@ impl Driver<'_> {
         }
         let run = self.reader.run(&RunRef::Prefix(flight.run.to_string()))?;
         if run.is_none_or(|run| run.store_marker != self.site.objects.marker()) {
+            return Ok(None);
+        }
+        // What was submitted is gone on with by a scheduler, and ends without this run's help.
+        let submission = self.reader.submission(&RunRef::Prefix(flight.run.to_string()))?;
+        if submission.is_some_and(|one| !one.state.is_terminal()) {
             return Ok(None);
         }
         let folder = self.site.project.run_dir(flight.run.0);
@@ -124,6 +132,7 @@ impl Driver<'_> {
             record,
             folder: self.site.project.attempt_dir(attempt.run.0, attempt.task, attempt.number),
             datasets: step.outputs.keys().map(name).collect(),
+            subset: self.prepared.subset(&adoption.derived.cell),
             step: Arc::new(step.clone()),
             derived: Arc::clone(&adoption.derived),
             home: self.prepared.folder.clone(),
@@ -133,7 +142,7 @@ impl Driver<'_> {
             tainted: None,
         };
         let (site, sender) = (self.site.clone(), self.sender.clone());
-        self.judges.run(move || {
+        self.have_judged(move || {
             let judgement = Box::new(judge::judge(&site, &case));
             let _ = sender.send(Event::Adopted { uuid, judgement });
         });

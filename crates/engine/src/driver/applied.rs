@@ -1,12 +1,13 @@
 //! What follows once changes are on record: processes start, waiting tasks look again, people are told.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use runstone_core::machine::Input;
 use runstone_core::record::NodeId;
 use runstone_core::store::{Applied, PinSource};
 
-use super::{DriveError, Driver, Event, Note};
+use super::{DriveError, Driver, Event, Note, POOL_POLL};
 use crate::failpoint;
 use crate::report::RunEvent;
 
@@ -49,6 +50,17 @@ impl Driver<'_> {
                     self.by_attempt.remove(&live.uuid);
                 }
                 self.held.insert(task, flight);
+                self.release_own(task);
+                self.inputs.push_back(Input::Held { task });
+            }
+            (Note::Assigned { task }, Applied::Full) => {
+                if let Some(live) = self.tasks[task].live.take() {
+                    self.by_attempt.remove(&live.uuid);
+                }
+                if self.in_line.is_empty() {
+                    self.next_pool_look = Instant::now() + POOL_POLL;
+                }
+                self.in_line.push_back(task);
                 self.release_own(task);
                 self.inputs.push_back(Input::Held { task });
             }
@@ -144,7 +156,7 @@ impl Driver<'_> {
         for (dest, published) in jobs {
             let (site, sender) = (self.site.clone(), self.sender.clone());
             self.placing += 1;
-            self.helpers.run(move || {
+            self.help(move || {
                 // The loop waits for this, so somebody is there.
                 let _ = sender.send(Event::Placed(site.place(&dest, &published)));
             });

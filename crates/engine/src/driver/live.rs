@@ -7,11 +7,12 @@ use runstone_core::attempt::{Cause, OutcomeRecord};
 use runstone_core::executor::{Report, Stop};
 use runstone_core::hash::Fingerprint;
 use runstone_core::machine::{Failure, Input};
+use runstone_core::partition::Key;
 use runstone_core::record::AttemptEnd;
-use runstone_core::spec::model::Step;
+use runstone_core::spec::model::{OnUnknown, Step};
 use runstone_core::time::Timestamp;
-use runstone_exec::local::journal::{Entry as Journal, Started};
-use runstone_exec::local::{Masker, boot_id};
+use runstone_exec::local::journal::{self, Entry as Journal, Started};
+use runstone_exec::local::{Masker, Place as Where, Reach};
 use uuid::Uuid;
 
 use super::lookup::OwnFlight;
@@ -21,6 +22,7 @@ use crate::derive::Derived;
 use crate::failpoint;
 use crate::judge::{self, Case, Judgement};
 use crate::report::RunEvent;
+use crate::slots::Slot;
 use crate::staging::{self, Place};
 
 /// See the module.
@@ -30,8 +32,10 @@ pub(crate) struct Live {
     pub(crate) number: u32,
     /// Set once a process may exist.
     pub(crate) started: bool,
-    /// Asked for while the folder was still being prepared.
+    /// Asked for before there was a process.
     pub(crate) stop: Option<Stop>,
+    /// Its part of the machine, from before it is prepared until no process of it is left.
+    pub(crate) slot: Option<Slot>,
     pub(crate) masker: Masker,
     pub(crate) judgement: Option<Box<Judgement>>,
     /// Known already to be other than what was asked.
@@ -66,8 +70,11 @@ impl PickUp {
             }
         }
         let Some(ended) = ended else { return started.cloned().map(Self::Started) };
-        let same_boot = |started: &Started| boot_id().is_ok_and(|boot| boot == started.boot_id);
-        if ended.is_clean_exit() && !started.is_some_and(same_boot) {
+        let is_of_another_boot = |started: &Started| {
+            let here = Where::here();
+            started.reach() == Reach::Gone && here.is_ok_and(|here| here.boot_id != started.place.boot_id)
+        };
+        if ended.is_clean_exit() && started.is_none_or(is_of_another_boot) {
             // Neither the journal nor what the step wrote was synced: the one may have outlived the other.
             return Some(Self::Gone("the machine was restarted before its outputs were durable".to_owned()));
         }
@@ -82,6 +89,7 @@ impl Live {
             number,
             started: false,
             stop: None,
+            slot: None,
             masker: Masker::default(),
             judgement: None,
             tainted: None,
@@ -120,7 +128,12 @@ impl Driver<'_> {
         let report = match pick_up {
             PickUp::Ended(record) => Report::Ended(record),
             PickUp::Gone(message) => Report::Vanished { attempt, message },
+            PickUp::Started(started) if started.reach() == Reach::Elsewhere => {
+                return self.await_unknown(task, &started, step.on_unknown);
+            }
             PickUp::Started(started) => {
+                let slot = self.crew.slots.take_anyway(self.demand(task));
+                self.tasks[task].live.as_mut().expect("looked at above").slot = Some(slot);
                 let journal = crate::owner::journal_path(&self.folder);
                 return self
                     .executor
@@ -133,12 +146,65 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// Prepares an attempt that is on record; a thread of its own does so where it may take a while.
+    /// An attempt whose supervisor is on another machine, and of which nobody here can say whether it lives. Its outcome
+    /// is waited for, unless the step prefers to be tried again.
+    fn await_unknown(&mut self, task: usize, started: &Started, policy: OnUnknown) -> Result<(), DriveError> {
+        let (attempt, host) = (started.attempt, &started.place.host);
+        let name = self.label(task).name;
+        if policy == OnUnknown::Retry {
+            let message = format!("it was started on {host}, where nobody can be asked (on_unknown: retry)");
+            // The loop holds the other end itself.
+            let _ = self.sender.send(Event::Report(Report::Vanished { attempt, message }));
+            return Ok(());
+        }
+        let message = format!(
+            "{name}: its attempt was started on {host} and cannot be proven dead from here; it waits for the outcome \
+             (on_unknown: wait)"
+        );
+        self.reporter.event(&RunEvent::Warning { message });
+        self.unknown.push(task);
+        Ok(())
+    }
+
+    /// Looks whether outcomes of attempts on other machines have come into the journal.
+    pub(super) fn look_for_unknown(&mut self) {
+        let path = crate::owner::journal_path(&self.folder);
+        let Ok(entries) = journal::read(&path) else { return };
+        let (sender, tasks) = (&self.sender, &self.tasks);
+        self.unknown.retain(|task| {
+            let Some(live) = &tasks[*task].live else { return false };
+            let Some(PickUp::Ended(record)) = PickUp::of(live.uuid, &entries) else { return true };
+            // The loop holds the other end itself.
+            let _ = sender.send(Event::Report(Report::Ended(record)));
+            false
+        });
+    }
+
+    /// Starts an attempt that is on record as soon as the machine has room for it beside other runs.
     pub(super) fn spawn(&mut self, task: usize) {
         if let Some(changed) = self.tasks[task].live.as_ref().and_then(|live| live.tainted.clone()) {
             // Put on record by an earlier owner and never started: it must not start as something else.
             return self.never_started(task, Cause::Lost, changed);
         }
+        let demand = self.demand(task);
+        if let Some(slot) = self.crew.slots.try_take(demand) {
+            return self.slot_granted(task, slot);
+        }
+        let attempt = self.tasks[task].live.as_ref().expect("only attempts on record are started").uuid;
+        let sender = self.sender.clone();
+        self.crew.slots.wait(demand, move |slot| {
+            // Where nobody hears it any more, it goes on to the next.
+            let _ = sender.send(Event::Slot { task, attempt, slot });
+        });
+    }
+
+    /// Prepares an attempt that has its part of the machine; a thread of its own does so where it may take a while.
+    pub(super) fn slot_granted(&mut self, task: usize, slot: Slot) {
+        let live = self.tasks[task].live.as_mut().expect("only attempts on record are started");
+        if live.judgement.is_some() {
+            return;
+        }
+        live.slot = Some(slot);
         let data = &self.tasks[task];
         let (Some(step), Some(derived), Some(live)) = (self.step_of(task), data.derived.clone(), data.live.as_ref())
         else {
@@ -157,6 +223,7 @@ impl Driver<'_> {
                 folder,
                 cwd: &prepared.folder,
                 pipeline: &prepared.pipeline.name,
+                partition: prepared.partition.as_ref().map(Key::as_str),
                 log_limit: site.project.config().log_limit.value,
             };
             let secrets = site.secrets(&step)?;
@@ -167,7 +234,7 @@ impl Driver<'_> {
             return self.staged(task, staged);
         }
         let (sender, name) = (self.sender.clone(), self.label(task).name);
-        self.helpers.run(move || {
+        self.help(move || {
             let told = sender.clone();
             let mut tell = |line: &str| {
                 // A line lost at the end of the loop is no loss.
@@ -202,8 +269,15 @@ impl Driver<'_> {
     /// Ends an attempt that has no process and will have none.
     pub(super) fn never_started(&mut self, task: usize, cause: Cause, message: String) {
         let judgement = without_process(cause, message, clock::now());
+        self.let_go_of_slot(task);
         self.inputs.push_back(Input::Exited { task });
         self.judged(task, Box::new(judgement));
+    }
+
+    fn let_go_of_slot(&mut self, task: usize) {
+        if let Some(live) = self.tasks[task].live.as_mut() {
+            live.slot = None;
+        }
     }
 
     pub(super) fn reported(&mut self, report: Report) {
@@ -222,6 +296,7 @@ impl Driver<'_> {
     /// The slots of the attempt are free from here on; looking at its outputs is done by another thread.
     pub(super) fn judge(&mut self, task: usize, record: OutcomeRecord) {
         failpoint::hit("after_outcome");
+        self.let_go_of_slot(task);
         self.inputs.push_back(Input::Exited { task });
         let (Some(step), Some(derived), Some(live)) =
             (self.step_of(task), self.tasks[task].derived.clone(), self.tasks[task].live.as_ref())
@@ -233,6 +308,7 @@ impl Driver<'_> {
             record,
             folder: self.attempt_folder(task, live.number),
             datasets: step.outputs.keys().map(|output| self.prepared.pipeline.dataset(step, output)).collect(),
+            subset: self.prepared.subset(&derived.cell),
             step: Arc::new(step.clone()),
             derived,
             home: self.prepared.folder.clone(),
@@ -242,7 +318,7 @@ impl Driver<'_> {
             tainted: live.tainted.clone(),
         };
         let (site, sender) = (self.site.clone(), self.sender.clone());
-        self.judges.run(move || {
+        self.have_judged(move || {
             let judgement = Box::new(judge::judge(&site, &case));
             // Without a loop the outcome stays in the journal, where the next owner finds it.
             let _ = sender.send(Event::Judged { task, attempt, judgement });

@@ -169,7 +169,7 @@ impl Driver<'_> {
 
     fn read_source(&self, task: usize, source: Source) {
         let (site, sender, folder) = (self.site.clone(), self.sender.clone(), self.prepared.folder.clone());
-        self.helpers.run(move || {
+        self.help(move || {
             let content = Box::new(source::read(&site, &folder, &source));
             // Without a loop there is nobody to tell, and nothing was changed.
             let _ = sender.send(Event::Read { task, content });
@@ -229,7 +229,7 @@ impl Driver<'_> {
         self.pythons.insert(node, PythonState::Resolving(vec![task]));
         let (site, prepared, sender, relock) =
             (self.site.clone(), Arc::clone(&self.prepared), self.sender.clone(), self.relock);
-        self.helpers.run(move || {
+        self.help(move || {
             let step = prepared.graph.step(&prepared.pipeline, node).expect("only steps have environments");
             let mut tell = |line: &str| {
                 let _ = sender.send(Event::Building { name: step.name.to_string(), line: line.to_owned() });

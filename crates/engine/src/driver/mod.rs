@@ -16,6 +16,7 @@ mod lookup;
 mod obey;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,16 +37,17 @@ use uuid::Uuid;
 
 use crate::clock::Steady;
 use crate::collected::Notes;
+use crate::crew::Crew;
 use crate::derive::{Derived, Items};
 use crate::facts::{StepFacts, StepPython};
 use crate::failpoint;
 use crate::judge::Judgement;
 use crate::ledger::Ledger;
-use crate::pool::Pool;
 use crate::prepare::Prepared;
 use crate::recorder::{Batch, RecordError, Recorder};
 use crate::report::{Counts, Reporter, RunEvent, TaskLabel};
 use crate::site::Site;
+use crate::slots::{Demand, Slot};
 use crate::source::ReadContent;
 
 pub(crate) use live::{Live, PickUp};
@@ -55,6 +57,14 @@ pub(crate) use lookup::{is_complete, names_cell};
 const CANCEL_POLL: Duration = Duration::from_secs(1);
 /// How often an attempt of another run is looked at, while tasks wait for it.
 const FLIGHT_POLL: Duration = Duration::from_millis(100);
+/// How often tasks that stand in the line of a pool ask again.
+const POOL_POLL: Duration = Duration::from_millis(300);
+/// So many of them ask at once.
+const POOL_ASKS: usize = 16;
+/// How often outcomes of attempts on other machines are looked for.
+const UNKNOWN_POLL: Duration = Duration::from_secs(2);
+/// The longest the loop sleeps where nothing is due.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often a watcher may redraw.
 const REDRAW: Duration = Duration::from_millis(120);
 
@@ -69,6 +79,8 @@ pub(crate) enum Event {
     Adopted { uuid: Uuid, judgement: Box<Judgement> },
     /// A source was read.
     Read { task: usize, content: Box<Result<ReadContent, Failure>> },
+    /// A part of the machine is free for an attempt that waits for one.
+    Slot { task: usize, attempt: Uuid, slot: Slot },
     /// A folder was prepared.
     Staged { task: usize, attempt: Uuid, staged: Box<Result<Staging, String>> },
     /// A Python environment was resolved.
@@ -81,6 +93,8 @@ pub(crate) enum Event {
     Placed(Result<(), String>),
     /// Somebody wants the run to end.
     Stop(Stop),
+    /// Another owner is to go on with the run.
+    LetGo,
     /// A thread of this loop panicked: something that is waited for will not come.
     Panicked(&'static str),
 }
@@ -92,7 +106,7 @@ pub(crate) struct Staging {
     pub(crate) secrets: SecretEnv,
 }
 
-/// A way to end a run from outside its loop.
+/// A way to reach a run from outside its loop.
 #[derive(Debug, Clone)]
 pub struct Control(pub(crate) Sender<Event>);
 
@@ -101,6 +115,12 @@ impl Control {
     pub fn stop(&self, how: Stop) {
         // After the end of the loop there is nothing left to stop.
         let _ = self.0.send(Event::Stop(how));
+    }
+
+    /// Ends the loop and leaves the run as it is: steps go on under their supervisors, and whoever owns the run next goes
+    /// on with it.
+    pub fn let_go(&self) {
+        let _ = self.0.send(Event::LetGo);
     }
 }
 
@@ -124,6 +144,9 @@ pub enum DriveError {
         /// Why.
         message: String,
     },
+    /// It was let go of, to be gone on with by somebody else.
+    #[error("the run was handed over")]
+    LetGo,
     /// A thread of the engine panicked, which is a mistake in Runstone.
     #[error("the {0} thread panicked")]
     Panicked(&'static str),
@@ -200,7 +223,12 @@ pub(crate) struct Parts {
     pub(crate) counts: Counts,
     pub(crate) next_row: u32,
     pub(crate) relock: bool,
+    /// Somebody else looks for requests to end, for many runs at once.
+    pub(crate) is_told_of_cancel: bool,
     pub(crate) executor: Box<dyn LocalLike>,
+    pub(crate) crew: Crew,
+    /// What owning the run's folder hangs on.
+    pub(crate) lock: Arc<OwnedFd>,
     pub(crate) events: (Sender<Event>, Receiver<Event>),
 }
 
@@ -235,8 +263,8 @@ pub(crate) struct Driver<'r> {
     reader: Box<dyn Store>,
     recorder: Recorder,
     executor: Box<dyn LocalLike>,
-    judges: Pool,
-    helpers: Pool,
+    crew: Crew,
+    lock: Arc<OwnedFd>,
     sender: Sender<Event>,
     events: Receiver<Event>,
     machine: Machine,
@@ -248,6 +276,7 @@ pub(crate) struct Driver<'r> {
     facts: HashMap<usize, Arc<StepFacts>>,
     pythons: HashMap<usize, lookup::PythonState>,
     relock: bool,
+    is_told_of_cancel: bool,
     inputs: VecDeque<Input>,
     opens: VecDeque<usize>,
     looks: Vec<usize>,
@@ -259,6 +288,12 @@ pub(crate) struct Driver<'r> {
     /// By fingerprint: the task of this run that is at it, and those that wait for it.
     own_flights: HashMap<Fingerprint, lookup::OwnFlight>,
     held: HashMap<usize, Flight>,
+    /// Tasks that stand in the line of a pool, in the order in which they came.
+    in_line: VecDeque<usize>,
+    next_pool_look: Instant,
+    /// Tasks whose attempts are on other machines, and may be alive.
+    unknown: Vec<usize>,
+    next_unknown_look: Instant,
     /// Tasks whose claims have just been put on record.
     claimed: Vec<usize>,
     adoptions: HashMap<Uuid, adopt::Adoption>,
@@ -294,12 +329,10 @@ impl<'r> Driver<'r> {
             .enumerate()
             .filter_map(|(index, task)| Some((task.live.as_ref()?.uuid, index)))
             .collect();
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             recorder,
-            judges: Pool::new("judge", cores, alarm("judge"))?,
-            // They mostly wait: for disks, for servers, for installers.
-            helpers: Pool::new("helper", cores + 4, alarm("helper"))?,
+            crew: parts.crew,
+            lock: parts.lock,
             notes,
             sender,
             events,
@@ -320,6 +353,7 @@ impl<'r> Driver<'r> {
             counts: parts.counts,
             next_row: parts.next_row,
             relock: parts.relock,
+            is_told_of_cancel: parts.is_told_of_cancel,
             items: HashMap::new(),
             facts: HashMap::new(),
             pythons: HashMap::new(),
@@ -332,6 +366,10 @@ impl<'r> Driver<'r> {
             by_attempt,
             own_flights: HashMap::new(),
             held: HashMap::new(),
+            in_line: VecDeque::new(),
+            next_pool_look: Instant::now(),
+            unknown: Vec::new(),
+            next_unknown_look: Instant::now(),
             claimed: Vec::new(),
             adoptions: HashMap::new(),
             orphans: HashMap::new(),
@@ -396,7 +434,7 @@ impl<'r> Driver<'r> {
                 self.wake = None;
                 self.inputs.push_back(Input::Tick);
             }
-            if Instant::now() >= next_cancel_poll {
+            if !self.is_told_of_cancel && Instant::now() >= next_cancel_poll {
                 next_cancel_poll = Instant::now() + CANCEL_POLL;
                 self.look_for_cancel()?;
             }
@@ -404,7 +442,24 @@ impl<'r> Driver<'r> {
                 self.look_for_flights()?;
                 self.next_flight_look = Instant::now() + FLIGHT_POLL;
             }
+            if !self.in_line.is_empty() && Instant::now() >= self.next_pool_look {
+                self.ask_pools_again();
+            }
+            if !self.unknown.is_empty() && Instant::now() >= self.next_unknown_look {
+                self.next_unknown_look = Instant::now() + UNKNOWN_POLL;
+                self.look_for_unknown();
+            }
             self.reporter.tick();
+        }
+    }
+
+    /// Lets tasks that stand in the line of a pool begin anew: they look the cache up first, and ask for their slots after.
+    fn ask_pools_again(&mut self) {
+        self.next_pool_look = Instant::now() + POOL_POLL;
+        for _ in 0..POOL_ASKS.min(self.in_line.len()) {
+            if let Some(task) = self.in_line.pop_front() {
+                self.inputs.push_back(Input::Released { task });
+            }
         }
     }
 
@@ -450,12 +505,21 @@ impl<'r> Driver<'r> {
 
     /// How long nothing needs to be looked at.
     fn patience(&self, next_cancel_poll: Instant) -> Duration {
-        let mut patience = next_cancel_poll.saturating_duration_since(Instant::now()).min(REDRAW);
+        let mut patience = if self.reporter.redraws() { REDRAW } else { LONGEST_WAIT };
+        if !self.is_told_of_cancel {
+            patience = patience.min(next_cancel_poll.saturating_duration_since(Instant::now()));
+        }
+        if !self.unknown.is_empty() {
+            patience = patience.min(self.next_unknown_look.saturating_duration_since(Instant::now()));
+        }
         if let Some(at) = self.wake {
             patience = patience.min(Duration::from_micros(at.since(self.clock.now())));
         }
         if !self.held.is_empty() {
             patience = patience.min(self.next_flight_look.saturating_duration_since(Instant::now()));
+        }
+        if !self.in_line.is_empty() {
+            patience = patience.min(self.next_pool_look.saturating_duration_since(Instant::now()));
         }
         patience
     }
@@ -470,6 +534,11 @@ impl<'r> Driver<'r> {
             }
             Event::Adopted { uuid, judgement } => self.adopted(uuid, judgement),
             Event::Read { task, content } => self.was_read(task, *content)?,
+            Event::Slot { task, attempt, slot } => {
+                if self.is_live(task, attempt) {
+                    self.slot_granted(task, slot);
+                }
+            }
             Event::Staged { task, attempt, staged } => {
                 if self.is_live(task, attempt) {
                     self.staged(task, *staged);
@@ -487,6 +556,7 @@ impl<'r> Driver<'r> {
                 }
             }
             Event::Stop(how) => self.stop(how),
+            Event::LetGo => return Err(DriveError::LetGo),
             Event::Panicked(thread) => return Err(DriveError::Panicked(thread)),
         }
         Ok(())
@@ -495,6 +565,32 @@ impl<'r> Driver<'r> {
     /// Whether an event is about the attempt that is under way now, and no late news of an earlier one.
     fn is_live(&self, task: usize, attempt: Uuid) -> bool {
         self.tasks[task].live.as_ref().is_some_and(|live| live.uuid == attempt)
+    }
+
+    /// Has a thread do something slow, which tells the loop at its end.
+    fn help(&self, job: impl FnOnce() + Send + 'static) {
+        self.crew.helpers.run(self.alarm("helper"), job);
+    }
+
+    /// Has a thread look at what an attempt left. The run's folder stays owned until it is done.
+    fn have_judged(&self, job: impl FnOnce() + Send + 'static) {
+        let lock = Arc::clone(&self.lock);
+        self.crew.judges.run(self.alarm("judge"), move || {
+            job();
+            drop(lock);
+        });
+    }
+
+    fn alarm(&self, thread: &'static str) -> impl Fn() + Send + 'static {
+        let sender = self.sender.clone();
+        // Without a loop there is nobody to tell.
+        move || _ = sender.send(Event::Panicked(thread))
+    }
+
+    /// What a task takes of the machine.
+    fn demand(&self, task: usize) -> Demand {
+        let node = self.machine.node_of(task);
+        Demand { run: self.run, priority: self.prepared.pipeline.priority, cpu_milli: node.cpu_milli, mem: node.mem }
     }
 
     fn look_for_cancel(&mut self) -> Result<(), DriveError> {

@@ -1,12 +1,13 @@
 //! Carrying out what the machine decides: each command becomes a change, an effect, or a question to answer.
 
 use runstone_core::attempt::Cause;
+use runstone_core::cell::Cell;
 use runstone_core::executor::Stop;
 use runstone_core::machine::Command;
 use runstone_core::record::{AttemptKind, MaterializationRecord, TaskState};
 use runstone_core::spec::model::Action;
 use runstone_core::store::{
-    Change, Earlier, FinishAttempt, NewMaterialization, PinSource, Reuse, ReuseNode, SettleTask, StartAttempt,
+    Change, Earlier, FinishAttempt, NewMaterialization, PinSource, PoolAsk, Reuse, ReuseNode, SettleTask, StartAttempt,
 };
 use runstone_core::time::Timestamp;
 use uuid::Uuid;
@@ -67,15 +68,38 @@ impl Driver<'_> {
             pins: derived.pins(),
             keeps: derived.facts.kept(),
             claim,
+            pool: (kind == AttemptKind::Run).then(|| self.pool_of(task)).flatten(),
         }
+    }
+
+    /// The slots that the task needs of a pool of the project.
+    fn pool_of(&self, task: usize) -> Option<PoolAsk> {
+        let step = self.step_of(task)?;
+        let name =
+            step.pool.as_ref().filter(|name| self.site.project.config().pools.value.contains_key(name.as_str()))?;
+        Some(PoolAsk { name: name.to_string(), slots: step.slots, priority: self.prepared.pipeline.priority })
     }
 
     fn kill(&mut self, task: usize, how: Stop) {
         let Some(live) = self.tasks[task].live.as_mut() else { return };
+        if self.unknown.contains(&task) {
+            // It is out of reach. Whoever insists gives it up; what it may still do is published by nobody.
+            if how == Stop::Now {
+                self.unknown.retain(|one| *one != task);
+                self.never_started(
+                    task,
+                    Cause::Cancelled,
+                    "the run was stopped; its attempt is out of reach".to_owned(),
+                );
+            }
+            return;
+        }
         if live.started {
-            self.executor.stop(live.uuid, how);
-        } else {
-            live.stop = Some(how);
+            return self.executor.stop(live.uuid, how);
+        }
+        live.stop = Some(how);
+        if live.slot.is_none() && live.judgement.is_none() {
+            self.never_started(task, Cause::Cancelled, "the run was stopped".to_owned());
         }
     }
 
@@ -188,10 +212,10 @@ impl Driver<'_> {
     ) -> (AttemptKind, Vec<NewMaterialization>) {
         let prepared = &self.prepared;
         let content = &read.content;
-        let new = |output: String, dataset: String| NewMaterialization {
+        let new = |output: String, dataset: String, subset: String| NewMaterialization {
             output,
             dataset,
-            subset: String::new(),
+            subset,
             hash: content.hash,
             kind: crate::site::content_kind(content.kind),
             size: content.size,
@@ -202,12 +226,19 @@ impl Driver<'_> {
         match self.step_of(task) {
             Some(step) => {
                 let name = step.outputs.keys().next().expect("a step has an output");
-                (AttemptKind::Ingest, vec![new(name.to_string(), prepared.pipeline.dataset(step, name))])
+                (
+                    AttemptKind::Ingest,
+                    vec![new(
+                        name.to_string(),
+                        prepared.pipeline.dataset(step, name),
+                        prepared.subset(&Cell::default()),
+                    )],
+                )
             }
             None => {
                 let path = prepared.graph.label(&prepared.pipeline, self.tasks[task].node);
                 let dataset = crate::source::observed_dataset(self.site.project.root(), &prepared.folder, path);
-                (AttemptKind::Observe, vec![new("file".to_owned(), dataset)])
+                (AttemptKind::Observe, vec![new("file".to_owned(), dataset, String::new())])
             }
         }
     }
@@ -285,7 +316,7 @@ impl Driver<'_> {
                 let output = step.outputs.keys().find(|name| name.as_str() == record.output);
                 // A source has one output, whatever an earlier step of another name called it.
                 let output = output.or_else(|| step.outputs.keys().next()).expect("a step has an output");
-                (self.prepared.pipeline.dataset(step, output), data.cell.key())
+                (self.prepared.pipeline.dataset(step, output), self.prepared.subset(&data.cell))
             }
             None => {
                 let path = self.prepared.graph.label(&self.prepared.pipeline, data.node);

@@ -10,7 +10,7 @@ use runstone_core::select::Request;
 use runstone_core::store::{RunRef, Store};
 use runstone_engine::project::{Overrides, Project};
 use runstone_engine::report::{Reporter, RunEvent};
-use runstone_engine::{Asked, RunError, RunOptions, Site, environment, folder_of, prepare, resume, run};
+use runstone_engine::{Asked, Crew, Home, RunError, RunOptions, Site, environment, folder_of, prepare, resume, run};
 use runstone_exec::local::ForkServer;
 use runstone_store::{Location, ProjectIdentity, connect};
 
@@ -47,19 +47,20 @@ pub(crate) fn site(project: Project, folder: &Path) -> Site {
 pub(crate) fn main(server: ForkServer, arguments: &[String]) -> ExitCode {
     let folder = Path::new(&arguments[0]);
     let (project, mut store) = open(folder);
-    let options = RunOptions { jobs: 2, fail_fast: false, relock: false };
+    let options = RunOptions { fail_fast: false, relock: false };
+    let crew = Crew::new(server, 2).unwrap();
     let result = if arguments[1] == "resume" {
         let which = arguments.get(2).map_or(RunRef::Latest, |number| number.parse().unwrap());
         let record = store.run(&which).unwrap().unwrap();
         let site = site(project.clone(), &folder_of(&record, project.root()));
-        resume(&site, store, &record, server, options, &mut Lines, drop)
+        resume(&site, store, &record, &crew, options, &mut Lines, drop)
     } else {
         let asked =
             Asked { pipeline: folder.join("pipeline.yaml"), request: request(&arguments[2..]), ..Asked::default() };
-        let prepared = prepare(&asked, project.root()).unwrap();
+        let prepared = prepare(&asked, &Home::of(&project)).unwrap();
         let environment = environment::ask(project.root(), &HashMap::new(), "0");
         let site = site(project, &prepared.folder);
-        run(&site, prepared, store, server, options, environment, &mut Lines, drop)
+        run(&site, prepared, store, &crew, options, environment, &mut Lines, drop)
     };
     match result {
         Ok(summary) if summary.state == RunState::Succeeded => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! What a plan says is what a run then does.
 
-use runstone_engine::{Asked, Decision, Prepared, Site, Why, plan, prepare};
+use runstone_engine::{Asked, Decision, Home, Prepared, Site, Why, plan, prepare};
 
 use crate::project::Project;
 use crate::{Test, drive};
@@ -26,7 +26,7 @@ fn prepared(project: &Project, force: &[&str]) -> (Prepared, Site) {
     let (opened, _) = drive::open(&folder);
     let mut asked = Asked { pipeline: project.path("pipeline.yaml"), ..Asked::default() };
     asked.request.force = force.iter().map(|task| task.parse().unwrap()).collect();
-    let prepared = prepare(&asked, opened.root()).unwrap();
+    let prepared = prepare(&asked, &Home::of(&opened)).unwrap();
     let site = drive::site(opened, &prepared.folder);
     (prepared, site)
 }

@@ -13,6 +13,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("resume::code_that_changed_meanwhile_taints_what_ran", code_that_changed_meanwhile_taints_what_ran),
     ("resume::an_outcome_survives_although_its_code_is_gone", an_outcome_survives_although_its_code_is_gone),
     ("resume::outputs_of_before_a_restart_of_the_machine_are_not_trusted", outputs_of_before_a_restart),
+    ("resume::an_attempt_out_of_reach_is_tried_again_where_the_step_says_so", out_of_reach_and_retried),
+    ("resume::an_attempt_out_of_reach_is_waited_for", out_of_reach_and_awaited),
     ("resume::without_a_journal_nothing_is_started", without_a_journal_nothing_is_started),
     ("resume::secrets_are_masked_in_what_an_adopted_attempt_reports", secrets_are_masked),
     ("resume::a_run_with_a_part_selected_goes_on_with_that_part", a_part_is_resumed),
@@ -115,6 +117,48 @@ fn outputs_of_before_a_restart() {
     project.drive(&["resume"]).ok();
     assert_eq!(project.lines("did.one"), 2, "the files of the first one may never have reached the disk");
     assert_eq!(project.read("two.txt"), "one\n");
+    oracle::check(&project);
+}
+
+/// A run whose one attempt was started on another machine, and the line of its journal that says how it ended.
+fn out_of_reach(policy: &str) -> (Project, String, String) {
+    let pipeline = format!(
+        "pipeline: far\nsteps:\n  one: {{on_unknown: {policy}, run: 'echo x >> did.one; echo one > $OUT_ONE'}}\n"
+    );
+    let project = Project::new(&pipeline);
+    assert!(project.drive_until("after_outcome", &["run"]).was_killed());
+    let (name, boot) = (journal(&project), fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let text = project.read(&name);
+    let (ended, started): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.contains("\"ended\""));
+    let far = started.join("\n").replace(boot.trim(), "00000000-0000-0000-0000-000000000000");
+    let far = far.replace(&format!("\"host\":\"{}\"", host.trim()), "\"host\":\"far-away\"");
+    assert!(far.contains("far-away") && ended.len() == 1, "{text}");
+    project.write(&name, &far);
+    (project, name, ended[0].to_owned())
+}
+
+fn out_of_reach_and_retried() {
+    let (project, _, _) = out_of_reach("retry");
+    project.drive(&["resume"]).ok();
+    assert_eq!(project.lines("did.one"), 2);
+    oracle::check(&project);
+}
+
+fn out_of_reach_and_awaited() {
+    let (project, name, ended) = out_of_reach("wait");
+    let resumed = std::thread::scope(|scope| {
+        let resumed = scope.spawn(|| project.drive(&["resume"]));
+        let (_, mut store) = drive::open(&project.path(""));
+        while store.run(&RunRef::Latest).unwrap().unwrap().epoch < 2 && !resumed.is_finished() {
+            std::thread::yield_now();
+        }
+        let journal = project.read(&name);
+        project.write(&name, &format!("{journal}\n{ended}\n"));
+        resumed.join().unwrap()
+    });
+    assert_eq!(resumed.ok().tasks("task_started"), [""; 0]);
+    assert_eq!(project.lines("did.one"), 1, "its outcome arrived from where it ran");
     oracle::check(&project);
 }
 

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::channel::{Messages, Received, Reply, Request, pair, write_message};
 use super::journal::{self, Started};
-use super::process::{ProcessId, boot_id, kill_remains};
+use super::process::{ProcessId, Reach, kill_remains};
 use super::server::ForkServer;
 
 /// Reapers that may wait for work; more are let go.
@@ -331,7 +331,7 @@ fn conclusion(
         return Report::Ended(outcome);
     }
     let started = started.as_ref().or(adopted);
-    if started.is_some_and(|started| boot_id().is_ok_and(|boot| boot != started.boot_id)) {
+    if started.is_some_and(|started| started.reach() == Reach::Gone) {
         return vanished("the machine was restarted while it was running".to_owned());
     }
     // The number of an adopted step's session may be in use again; see `kill_remains`.

@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::process::{ProcessId, boot_id};
+use super::process::{Place, ProcessId, Reach};
 
 /// One record of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +35,9 @@ pub enum Entry {
 pub struct Started {
     /// Which attempt.
     pub attempt: Uuid,
-    /// The boot of the machine in which the process numbers mean something.
-    pub boot_id: String,
+    /// Where the process numbers mean something.
+    #[serde(flatten)]
+    pub place: Place,
     /// When.
     pub at: Timestamp,
     /// The supervisor.
@@ -47,11 +48,17 @@ pub struct Started {
 }
 
 impl Started {
-    /// Whether the supervisor still lives, so that an outcome will come. An attempt whose supervisor is dead and that
-    /// has no outcome is lost.
+    /// What can be known here about the supervisor. Where nothing is known about this place, nothing is about that one.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        Place::here().map_or(Reach::Elsewhere, |here| self.place.seen_from(&here))
+    }
+
+    /// Whether the supervisor is known to live, so that an outcome will come. An attempt whose supervisor is in reach and
+    /// dead, and that has no outcome, is lost.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        boot_id().is_ok_and(|boot| boot == self.boot_id) && self.reaper.is_alive()
+        self.reach() == Reach::Here && self.reaper.is_alive()
     }
 
     /// Asks the supervisor to end the attempt. To be used by the new owner of a run, when the old one is dead: a
@@ -130,7 +137,13 @@ mod tests {
 
     fn started(step: Option<u32>) -> Started {
         let reaper = ProcessId { pid: 7, start: 99 };
-        Started { attempt: Uuid::from_u128(1), boot_id: "b".into(), at: Timestamp(5), reaper, step }
+        Started {
+            attempt: Uuid::from_u128(1),
+            place: Place { host: "h".into(), boot_id: "b".into(), namespace: "n".into() },
+            at: Timestamp(5),
+            reaper,
+            step,
+        }
     }
 
     #[test]

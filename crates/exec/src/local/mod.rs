@@ -34,6 +34,6 @@ mod sys;
 pub use executor::LocalExecutor;
 pub use log_reader::{Log, LogPiece, read_log};
 pub use mask::{MASK, MIN_LENGTH, MaskStream, Masker};
-pub use process::{ATTEMPT_VARIABLE, ProcessId, boot_id};
+pub use process::{ATTEMPT_VARIABLE, Place, ProcessId, Reach};
 pub use server::{ForkServer, ForkServerError};
 pub use stage::{StageError, stage};

@@ -37,6 +37,12 @@ impl ProcessId {
         Self::of(self.pid) == Some(self)
     }
 
+    /// Ends this very process at once. False where it has ended already, or may not be ended.
+    #[must_use]
+    pub fn kill(self) -> bool {
+        self.signal(Signal::KILL)
+    }
+
     /// A descriptor for the process; none when it has ended. It becomes readable when the process ends.
     pub(super) fn open(self) -> Option<OwnedFd> {
         let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
@@ -50,11 +56,70 @@ impl ProcessId {
     }
 }
 
+/// Where process numbers mean something: one boot of one machine, and within it one namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The name of the machine (or container). Machines that share a project's folder have different ones.
+    #[serde(default)]
+    pub host: String,
+    /// See [`boot_id`].
+    pub boot_id: String,
+    /// The namespace of process numbers.
+    #[serde(default)]
+    pub namespace: String,
+}
+
+/// What can be known here about processes of a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Everything: it is where this process is.
+    Here,
+    /// That they have ended: this machine was started again since.
+    Gone,
+    /// Nothing: they are on another machine, or in another container.
+    Elsewhere,
+}
+
+impl Place {
+    /// That of this process.
+    ///
+    /// # Errors
+    /// When `/proc` is not mounted.
+    pub fn here() -> io::Result<Self> {
+        const NAMESPACE: &str = "/proc/self/ns/pid";
+        const HOST: &str = "/proc/sys/kernel/hostname";
+        let named = |path: &str, error: io::Error| io::Error::new(error.kind(), format!("read {path}: {error}"));
+        let namespace = fs::read_link(NAMESPACE).map_err(|error| named(NAMESPACE, error))?;
+        let host = fs::read_to_string(HOST).map_err(|error| named(HOST, error))?;
+        let (host, namespace) = (host.trim().to_owned(), namespace.display().to_string());
+        Ok(Self { host, boot_id: boot_id()?, namespace })
+    }
+
+    /// What `here` can know about processes of this place.
+    #[must_use]
+    pub fn seen_from(&self, here: &Self) -> Reach {
+        // What is not known is taken to be as it is here.
+        let same = |there: &str, here: &str| there.is_empty() || there == here;
+        match (self.boot_id == here.boot_id && same(&self.namespace, &here.namespace), same(&self.host, &here.host)) {
+            (true, _) => Reach::Here,
+            // A container that was started again has the name it had, and a new namespace.
+            (false, true) => Reach::Gone,
+            (false, false) => Reach::Elsewhere,
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.host, self.boot_id, self.namespace)
+    }
+}
+
 /// The identity of the current boot of the machine.
 ///
 /// # Errors
 /// When `/proc` is not mounted.
-pub fn boot_id() -> io::Result<String> {
+pub(super) fn boot_id() -> io::Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     match fs::read_to_string(PATH) {
         Ok(text) => Ok(text.trim().to_owned()),

@@ -25,7 +25,7 @@ use super::journal::{self, Entry, Started};
 use super::launch::Program;
 use super::logs::{HoleSupport, Logs};
 use super::mask::Masker;
-use super::process::{ProcessId, boot_id};
+use super::process::{Place, ProcessId};
 use super::stage::stage;
 use super::supervise::{Ending, Surroundings, Watched, supervise};
 use super::sys::{self, ChildStack, Launch, SignalFd};
@@ -89,7 +89,7 @@ pub(super) struct Reaper {
     owner: Owner,
     journal: File,
     me: ProcessId,
-    boot_id: String,
+    place: Place,
     signals: SignalFd,
     stack: ChildStack,
     holes: HoleSupport,
@@ -110,7 +110,7 @@ impl Reaper {
             owner,
             journal: File::from(journal),
             me,
-            boot_id: boot_id()?,
+            place: Place::here()?,
             signals: SignalFd::new()?,
             stack: ChildStack::new(),
             holes: HoleSupport::default(),
@@ -189,8 +189,7 @@ impl Reaper {
         secrets: &[(String, String)],
         masker: &Masker,
     ) -> Result<Running, (Cause, String)> {
-        let record =
-            |at| Started { attempt: spec.attempt, boot_id: self.boot_id.clone(), at, reaper: self.me, step: None };
+        let record = |at| Started { attempt: spec.attempt, place: self.place.clone(), at, reaper: self.me, step: None };
         // Copies may take long, and an engine that takes over must not believe meanwhile that nobody has this.
         if spec.stage.iter().any(|staged| matches!(staged.what, Material::Copy(_))) {
             journal::append(&self.journal, &journal::record(&Entry::Started(record(wall_clock()))))

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::SocketType;
@@ -25,10 +26,11 @@ pub enum ForkServerError {
     Io(#[from] io::Error),
 }
 
-/// A running fork server. It ends when this handle is dropped and when the process that holds it ends.
-#[derive(Debug)]
+/// A running fork server. It ends when the last handle on it is dropped and when the process that holds it ends.
+#[derive(Debug, Clone)]
 pub struct ForkServer {
-    socket: OwnedFd,
+    /// Requests are single messages, so that any thread may send one.
+    socket: Arc<OwnedFd>,
 }
 
 impl ForkServer {
@@ -43,7 +45,7 @@ impl ForkServer {
         }
         let (ours, theirs) = pair(SocketType::SEQPACKET)?;
         match sys::fork()? {
-            Fork::Parent => Ok(Self { socket: ours }),
+            Fork::Parent => Ok(Self { socket: Arc::new(ours) }),
             Fork::Child => {
                 drop(ours);
                 run_to_exit(|| serve(&theirs))

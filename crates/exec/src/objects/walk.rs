@@ -257,6 +257,14 @@ impl Listing {
         })
     }
 
+    /// The regular files as they look from outside.
+    pub(crate) fn looks(&self) -> impl Iterator<Item = (PathBuf, FileStat)> + '_ {
+        self.dirs.iter().flat_map(|dir| {
+            let is_file = |entry: &&Listed| matches!(entry.what, Listable::File(_));
+            dir.entries.iter().filter(is_file).map(|entry| (dir.path.join(entry.os_name()), entry.stat))
+        })
+    }
+
     /// Does `work` for every file that has no hash yet: small ones in parallel, then large ones one by one, because
     /// hashing a large one takes all threads by itself.
     pub(crate) fn for_each_unhashed(

@@ -120,6 +120,34 @@ impl Scanner {
         }
     }
 
+    /// Looks at a source from outside, without reading a file. What is not there has no files.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan), but for what is missing.
+    pub fn glimpse(&self, pattern: &SourcePattern, limits: Limits) -> Result<Glimpse, ObjectError> {
+        let base = self.project.join(pattern.base());
+        let mut hasher = blake3::Hasher::new();
+        let mut files = 0;
+        let mut add = |path: &Path, stat: &FileStat| {
+            hasher.update(path.as_os_str().as_encoded_bytes());
+            hasher.update(format!(" {} {} {}\n", stat.ino, stat.size, stat.mtime_ns).as_bytes());
+            files += 1;
+        };
+        match std::fs::metadata(&base) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(crate::objects::beneath::missing_or("stat", &base, error)),
+            Ok(found) if found.is_dir() => {
+                let listing = walk::list(&Beneath::open(&base)?, limits, &|folder, name, stat| {
+                    (stat.dev, stat.ino) != self.state && pattern.takes(folder, name, stat.kind())
+                })?;
+                listing.looks().for_each(|(path, stat)| add(&path, &stat));
+            }
+            Ok(_) if pattern.is_glob() => {}
+            Ok(_) => add(Path::new(""), &open_trusted(&base)?.1),
+        }
+        Ok(Glimpse { files, stamp: hasher.finalize().to_hex()[..32].to_owned() })
+    }
+
     fn scan_dir(&self, base: PathBuf, pattern: &SourcePattern, limits: Limits) -> Result<Scan, ObjectError> {
         let started = nanos((self.clock)());
         let root = Beneath::open(&base)?;
@@ -186,6 +214,15 @@ impl Scanner {
         // A cache that a panic left half changed is still a cache of true entries.
         self.single.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a source looks like from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// How many files there are.
+    pub files: u64,
+    /// Differs where a file came, went, or was written: a hash of their names, sizes and times of change.
+    pub stamp: String,
 }
 
 impl Drop for Scanner {

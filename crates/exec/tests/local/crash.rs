@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use runstone_core::attempt::{AttemptSpec, Cause};
 use runstone_core::executor::{Executor, Report, Stop};
-use runstone_exec::local::ForkServer;
 use runstone_exec::local::journal::Started;
+use runstone_exec::local::{ForkServer, Place, Reach};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Test;
@@ -117,8 +117,11 @@ fn what_was_lost_is_known_as_lost(server: ForkServer) {
     assert!(message.contains("killed"), "{message}");
     assert!(processes_of(spec.attempt).is_empty());
     // As after a restart of the machine.
-    let before = Started { boot_id: "another".into(), ..started };
-    assert!(!before.is_alive());
+    let before = Place { boot_id: "another".into(), ..started.place.clone() };
+    let before = Started { place: before, ..started };
+    assert!(!before.is_alive() && before.reach() == Reach::Gone);
+    let elsewhere = Place { host: "another".into(), ..before.place.clone() };
+    assert_eq!(Started { place: elsewhere, ..before }.reach(), Reach::Elsewhere);
 }
 
 fn a_killed_reaper_leaves_nothing_behind(server: ForkServer) {
