@@ -2,9 +2,11 @@
 //! it is what the documentation says.
 #![expect(clippy::unwrap_used, reason = "what cannot be prepared or read fails the test")]
 
+mod backfill;
 mod concurrency;
 mod crash;
 mod crash_points;
+mod doctor;
 mod environment;
 mod examples;
 mod expansion;
@@ -15,11 +17,15 @@ mod lineage;
 mod on_postgres;
 mod plan;
 mod project;
+mod queue;
 mod readme;
 mod reuse;
 mod running;
+mod schedules;
 mod secrets;
 mod selection;
+mod service;
 mod sources;
 mod steps;
 mod tainted;
+mod triggers;

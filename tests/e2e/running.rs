@@ -66,7 +66,7 @@ impl Running {
         kill_process_group(self.pid(), Signal::INT).unwrap();
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap()
     }
 
@@ -83,6 +83,11 @@ impl Running {
     /// What it has printed so far.
     pub(crate) fn told(&self) -> String {
         fs::read_to_string(&self.out).unwrap()
+    }
+
+    /// What it has written to standard error so far.
+    pub(crate) fn complained(&self) -> String {
+        fs::read_to_string(&self.err).unwrap()
     }
 
     /// Waits for its end.

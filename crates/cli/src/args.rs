@@ -71,6 +71,13 @@ pub(crate) enum Command {
     Run(commands::run::Args),
     Resume(commands::resume::Args),
     Cancel(commands::cancel::Args),
+    Serve(commands::serve::Args),
+    Trigger(commands::trigger::Args),
+    Schedules(commands::schedules::Args),
+    Queue(commands::queue::Args),
+    Backfill(commands::backfill::Args),
+    Backfills(commands::backfills::Args),
+    Partitions(commands::partitions::Args),
     Runs(commands::runs::Args),
     Show(commands::show::Args),
     Logs(commands::logs::Args),
@@ -92,7 +99,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it starts steps, for which the fork server must be there before anything else is.
     pub(crate) fn starts_steps(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Resume(_))
+        matches!(self, Self::Run(_) | Self::Resume(_) | Self::Serve(_))
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use runstone_core::store::Store;
 use runstone_core::time::Timestamp;
+use runstone_engine::Crew;
 use runstone_engine::project::{Overrides, Project, config};
 use runstone_exec::local::ForkServer;
 use runstone_exec::objects::ObjectStore;
@@ -43,10 +44,11 @@ impl Context {
         Ok(Self { terminal, cwd, explicit_project, overrides, variables, fork_server: None })
     }
 
-    /// The fork server, for the one run that this process drives.
-    pub(crate) fn take_fork_server(&mut self) -> CommandResult<ForkServer> {
+    /// What drives runs in this process, with so many steps at once.
+    pub(crate) fn crew(&mut self, jobs: u32) -> CommandResult<Crew> {
         let missing = || CommandError::new(ErrorKind::Internal, "the fork server was not started");
-        self.fork_server.take().ok_or_else(missing)
+        let server = self.fork_server.take().ok_or_else(missing)?;
+        Crew::new(server, jobs).map_err(|error| CommandError::io("cannot start threads", error))
     }
 
     /// The project that the command was called in.

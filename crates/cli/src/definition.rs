@@ -5,8 +5,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use runstone_core::spec::{self, Loaded, Look, Options, Severity, Sources};
-use runstone_engine::PrepareError;
+use runstone_engine::project::{Config, Project};
+use runstone_engine::{Home, PrepareError};
 
+use crate::context::Context;
 use crate::error::{CommandError, CommandResult, ErrorKind};
 use crate::render::count;
 use crate::terminal::Terminal;
@@ -22,8 +24,14 @@ pub(crate) struct DefinitionArgs {
     pub(crate) allow_unsupported: bool,
 }
 
+/// The pools that a pipeline file may name beside its own: those of the project it belongs to.
+fn pools(file: &Path, context: &Context) -> CommandResult<Vec<String>> {
+    let root = Project::root_of(&context.cwd, file, context.explicit_project.as_deref())?;
+    Ok(Home::new(&root, &Config::load(&root, &context.overrides)?).pools)
+}
+
 /// Loads a definition, valid or not.
-pub(crate) fn load(file: &Path, args: &DefinitionArgs) -> CommandResult<Loaded> {
+pub(crate) fn load(file: &Path, args: &DefinitionArgs, context: &Context) -> CommandResult<Loaded> {
     let mut options = Options { allow_unsupported: args.allow_unsupported, ..Options::default() };
     if let Some(stem) = file.file_stem() {
         options.default_name = stem.to_string_lossy().into_owned();
@@ -37,15 +45,29 @@ pub(crate) fn load(file: &Path, args: &DefinitionArgs) -> CommandResult<Loaded> 
         .map(|path| Ok((path.display().to_string(), read(path, limit)?)))
         .collect::<CommandResult<_>>()?;
     let overlays: Vec<(&str, &[u8])> = overlays.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    options.pools = pools(file, context)?;
     let name = file.display().to_string();
     Ok(spec::load(&Sources { name: &name, main: &main, overlays: &overlays }, &options))
 }
 
 /// Loads a definition that must be valid. Warnings are shown.
-pub(crate) fn load_valid(file: &Path, args: &DefinitionArgs, terminal: &mut Terminal) -> CommandResult<spec::Pipeline> {
-    let loaded = load(file, args)?;
-    show(&loaded, terminal);
+pub(crate) fn load_valid(file: &Path, args: &DefinitionArgs, context: &mut Context) -> CommandResult<spec::Pipeline> {
+    let loaded = load(file, args, context)?;
+    show(&loaded, &mut context.terminal);
     loaded.pipeline.ok_or_else(|| invalid(&[(file.to_owned(), errors(&loaded.diagnostics, loaded.hidden))]))
+}
+
+/// A definition that is on record. What is wrong with it is shown.
+pub(crate) fn load_text(path: &str, text: &str, home: &Home, terminal: &mut Terminal) -> CommandResult<spec::Pipeline> {
+    let mut options = Options { allow_unsupported: true, pools: home.pools.clone(), ..Options::default() };
+    if let Some(stem) = Path::new(path).file_stem() {
+        options.default_name = stem.to_string_lossy().into_owned();
+    }
+    let loaded = spec::load(&Sources { name: path, main: text.as_bytes(), overlays: &[] }, &options);
+    if loaded.pipeline.is_none() {
+        show(&loaded, terminal);
+    }
+    loaded.pipeline.ok_or_else(|| invalid(&[(path.into(), errors(&loaded.diagnostics, loaded.hidden))]))
 }
 
 fn read(path: &Path, limit: u64) -> CommandResult<Vec<u8>> {
@@ -83,6 +105,7 @@ pub(crate) fn refused(error: PrepareError, file: &Path, terminal: &mut Terminal)
             terminal.complain(&spec::render(&resolved.diagnostics, resolved.hidden, &resolved.sources, look(terminal)));
             CommandError::usage("the parameters cannot be used")
         }
+        PrepareError::Partition(message) => CommandError::usage(message),
         PrepareError::Select(error) => CommandError::usage(error.to_string()),
         PrepareError::Read { path, source } => unreadable(&path, source),
     }

@@ -7,6 +7,7 @@ mod context;
 mod definition;
 mod disk;
 mod error;
+mod logging;
 mod reference;
 mod render;
 mod report;

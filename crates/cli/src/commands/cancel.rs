@@ -1,6 +1,6 @@
 //! `runstone cancel`: asks the owner of a run to end it. The owner does; this command only leaves the request.
 
-use runstone_core::record::RunState;
+use runstone_core::store::RunRef;
 
 use crate::context::{Context, now};
 use crate::error::{CommandError, CommandResult, ErrorKind};
@@ -10,7 +10,7 @@ use crate::view;
 /// Ask a run to end
 ///
 /// Running steps get TERM, then KILL when their grace period is over. The request is kept: a run whose process has
-/// died is ended by it as soon as somebody resumes it.
+/// died is ended by it as soon as somebody resumes it. One that waits in the queue is taken out of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     runstone cancel latest\n  \
@@ -25,13 +25,28 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (_, mut store) = context.open()?;
-    let run = view::run::find(&mut *store, Some(&args.run))?;
-    let number = run.number;
-    if run.state != RunState::Running || !store.request_cancel(run.id, args.now, now())? {
-        let state = store.run(&runstone_core::store::RunRef::Number(number))?.map_or(run.state, |run| run.state);
-        let message = format!("run #{number} is over: {}", state.as_str());
-        return Err(CommandError::new(ErrorKind::Refused, message));
+    // A run that waits in the queue has no row of its own yet.
+    let submission = store.submission(&args.run.0)?.filter(|one| one.run_state.is_none());
+    let (id, number) = match &submission {
+        Some(one) => (one.run, one.number),
+        None => {
+            let run = view::run::find(&mut *store, Some(&args.run))?;
+            (run.id, run.number)
+        }
+    };
+    if !store.request_cancel(id, args.now, now())? {
+        let which = RunRef::Number(number);
+        let state = match (store.run(&which)?, store.submission(&which)?) {
+            (Some(run), _) => run.state.as_str(),
+            (None, Some(one)) => one.state.as_str(),
+            (None, None) => "gone",
+        };
+        return Err(CommandError::new(ErrorKind::Refused, format!("run #{number} is over: {state}")));
     }
-    context.terminal.note(format_args!("asked run #{number} to end"));
+    if submission.is_some() {
+        context.terminal.note(format_args!("run #{number} is taken out of the queue"));
+    } else {
+        context.terminal.note(format_args!("asked run #{number} to end"));
+    }
     Ok(())
 }

@@ -2,20 +2,32 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use runstone_core::service::oracle::{self, Finding, Snapshot};
+use runstone_core::store::Store;
+use runstone_core::time::Timestamp;
 use runstone_engine::project::{Origin, Project};
 use serde::Serialize;
 
 use crate::args::FormatArgs;
-use crate::context::{Context, open_objects, open_store, store_location};
+use crate::context::{Context, now, open_objects, open_store, store_location};
 use crate::disk;
 use crate::error::{CommandError, CommandResult, ErrorKind};
 use crate::render::quantity::size;
 use crate::render::style::{BAD, BOLD, DIM, GOOD, paint};
+use crate::render::time::{Zone, date_time};
 use crate::render::{count, harmless};
 
 /// Less free space than this is worth a word.
 const LITTLE_SPACE: u64 = 1 << 30;
+/// How far back the service is looked at.
+const DAYS: i64 = 7;
+const DAY_US: i64 = 86_400_000_000;
+/// Runs that are looked at in detail at most.
+const MOST_RUNS: u32 = 5000;
+/// What schedulers do meanwhile is looked at in pieces: what is wrong is still so a moment later.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Show what the project uses and where settings come from, and look for problems
 ///
@@ -23,8 +35,12 @@ const LITTLE_SPACE: u64 = 1 << 30;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     runstone doctor\n  \
+    runstone doctor --all\n  \
     runstone doctor --json")]
 pub(crate) struct Args {
+    /// Look at all that schedules and runs have left on record, instead of the last seven days
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -70,6 +86,9 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
             settings(&project, context, &mut report);
             store(&project, &mut report);
             disk(&project, &mut report);
+            if let Err(error) = service(&project, args.all, &mut report) {
+                report.problem(&error);
+            }
         }
         Ok(None) => report.fact("project", "root", "none here: nothing was ever run in this folder or above"),
         Err(error) => report.problem(&error),
@@ -179,6 +198,40 @@ fn store(project: &Project, report: &mut Report) {
         }
         Err(error) => report.problem(&error),
     }
+}
+
+/// What schedulers, schedules, the queue and runs have left on record, against what must be true of it.
+fn service(project: &Project, all: bool, report: &mut Report) -> CommandResult<()> {
+    let mut store = open_store(project)?;
+    let (snapshot, since) = snapshot(store.as_mut(), all)?;
+    let mut findings = oracle::check(&snapshot);
+    if !findings.is_empty() {
+        std::thread::sleep(MOMENT);
+        let again: Vec<Finding> = oracle::check(&self::snapshot(store.as_mut(), all)?.0);
+        findings.retain(|finding| again.contains(finding));
+    }
+    let looked_at = [
+        count(snapshot.schedules.len(), "schedule"),
+        count(snapshot.fires.len(), "fire"),
+        count(snapshot.runs.len(), "run"),
+        count(snapshot.attempts.len(), "attempt"),
+    ];
+    let since = since.map_or_else(String::new, |since| format!(" since {}", date_time(since, Zone::Local)));
+    let state = if findings.is_empty() { "sound".to_owned() } else { count(findings.len(), "contradiction") };
+    report.fact("service", "check", format!("{state} ({}{since})", looked_at.join(", ")));
+    let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    // The record's own check may have found it as well.
+    let news = findings.into_iter().filter(|finding| !report.problems.contains(finding)).collect::<Vec<_>>();
+    report.problems.extend(news);
+    Ok(())
+}
+
+fn snapshot(store: &mut dyn Store, all: bool) -> CommandResult<(Snapshot, Option<Timestamp>)> {
+    if all {
+        return Ok((Snapshot::read(store)?, None));
+    }
+    let (snapshot, since) = Snapshot::read_since(store, Timestamp(now().0 - DAYS * DAY_US), MOST_RUNS)?;
+    Ok((snapshot, Some(since)))
 }
 
 fn disk(project: &Project, report: &mut Report) {

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
-    let pipeline = definition::load_valid(&args.file, &args.definition, &mut context.terminal)?;
+    let pipeline = definition::load_valid(&args.file, &args.definition, context)?;
     let graph = Graph::new(&pipeline);
     let text = if args.mermaid {
         diagram::mermaid(&diagram(&pipeline, &graph))

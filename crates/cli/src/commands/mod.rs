@@ -1,5 +1,7 @@
 //! The commands, one file each: what it takes, what it looks up, and what it prints.
 
+pub(crate) mod backfill;
+pub(crate) mod backfills;
 pub(crate) mod cancel;
 pub(crate) mod checkout;
 pub(crate) mod completions;
@@ -12,13 +14,18 @@ pub(crate) mod init;
 pub(crate) mod lineage;
 pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod partitions;
 pub(crate) mod plan;
+pub(crate) mod queue;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod show;
+pub(crate) mod trigger;
 pub(crate) mod validate;
 pub(crate) mod verify;
 pub(crate) mod why;

@@ -71,7 +71,7 @@ fn line(task: &PlannedTask, width: usize) -> String {
     out
 }
 
-fn reason(why: &Why) -> String {
+pub(crate) fn reason(why: &Why) -> String {
     match why {
         Why::NeverRan => "never ran".to_owned(),
         Why::Forced => "asked for".to_owned(),

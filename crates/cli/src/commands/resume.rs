@@ -40,12 +40,12 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
             .find(|run| run.state != RunState::Succeeded)
             .ok_or_else(|| CommandError::not_found("the newest run has succeeded, or there is none"))?,
     };
-    let options = args.how.options(&project);
+    let (options, jobs) = (args.how.options(), args.how.jobs(&project));
     let folder = folder_of(&record, project.root());
     let site = Site::open(project, &folder, context.variables.clone())?;
-    let server = context.take_fork_server()?;
+    let crew = context.crew(jobs)?;
     let mut reporter = report::reporter(&context.terminal, args.format.json);
-    let result = runstone_engine::resume(&site, store, &record, server, options, reporter.as_mut(), on_signals);
+    let result = runstone_engine::resume(&site, store, &record, &crew, options, reporter.as_mut(), on_signals);
     drop(reporter);
     conclude(result).map(|_| ())
 }

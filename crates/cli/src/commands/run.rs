@@ -6,9 +6,12 @@ use runstone_core::cell::TaskRef;
 use runstone_core::executor::Stop;
 use runstone_core::record::RunState;
 use runstone_core::select::Request;
-use runstone_engine::project::Project;
-use runstone_engine::{Asked, Control, Prepared, RunError, RunOptions, Site, Summary, environment, prepare};
+use runstone_engine::project::{Config, Project};
+use runstone_engine::{
+    Asked, Control, Home, Prepared, RunError, RunOptions, Site, Summary, environment, prepare, submission,
+};
 
+use super::trigger;
 use crate::args::FormatArgs;
 use crate::context::{Context, open_store};
 use crate::definition::{self, DefinitionArgs};
@@ -30,12 +33,17 @@ const DEFAULT_FILE: &str = "pipeline.yaml";
     runstone run pipeline.yaml report\n  \
     runstone run -p epochs=3 --params prod.yaml --overlay prod.yaml\n  \
     runstone run --only 'model{lr=0.1}' --force model\n  \
-    runstone run --from clean --jobs 8 --fail-fast")]
+    runstone run --from clean --jobs 8 --fail-fast\n  \
+    runstone run --partition 2026-01-05\n  \
+    runstone run pipeline.yaml --detach")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) what: WhatArgs,
     #[command(flatten)]
     pub(crate) how: HowArgs,
+    /// Leave the run to a scheduler (`runstone serve`) and come back at once
+    #[arg(long, conflicts_with_all = ["jobs", "relock"])]
+    detach: bool,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
 }
@@ -69,6 +77,9 @@ pub(crate) struct WhatArgs {
     /// Execute everything
     #[arg(long)]
     no_reuse: bool,
+    /// Which partition, where the pipeline has some
+    #[arg(long, value_name = "KEY")]
+    partition: Option<String>,
 }
 
 /// How to run.
@@ -86,10 +97,14 @@ pub(crate) struct HowArgs {
 }
 
 impl HowArgs {
-    pub(crate) fn options(&self, project: &Project) -> RunOptions {
+    pub(crate) fn options(&self) -> RunOptions {
+        RunOptions { fail_fast: self.fail_fast, relock: self.relock }
+    }
+
+    /// How many steps run at once.
+    pub(crate) fn jobs(&self, project: &Project) -> u32 {
         let configured = u32::try_from(project.config().jobs.value.get()).unwrap_or(u32::MAX);
-        let jobs = self.jobs.map_or(configured, std::num::NonZeroU32::get);
-        RunOptions { jobs, fail_fast: self.fail_fast, relock: self.relock }
+        self.jobs.map_or(configured, std::num::NonZeroU32::get)
     }
 }
 
@@ -137,12 +152,14 @@ impl WhatArgs {
             params_files: self.params.clone(),
             params: self.param.clone(),
             request,
+            partition: self.partition.clone(),
             allow_unsupported: self.definition.allow_unsupported,
         };
         // What is wrong with the file is said before anything is made on disk.
         let root = Project::root_of(&context.cwd, &pipeline, context.explicit_project.as_deref())?;
+        let home = Home::new(&root, &Config::load(&root, &context.overrides)?);
         let prepared =
-            prepare(&asked, &root).map_err(|error| definition::refused(error, &pipeline, &mut context.terminal))?;
+            prepare(&asked, &home).map_err(|error| definition::refused(error, &pipeline, &mut context.terminal))?;
         if !prepared.warnings.is_empty() {
             context.terminal.complain(&prepared.warnings);
         }
@@ -155,15 +172,24 @@ impl WhatArgs {
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, prepared) = args.what.prepare(context)?;
     let asked = environment::ask(project.root(), &context.variables, env!("CARGO_PKG_VERSION"));
-    let store = open_store(&project)?;
-    let options = args.how.options(&project);
+    let mut store = open_store(&project)?;
+    let (options, jobs) = (args.how.options(), args.how.jobs(&project));
+    let pools: Vec<(String, u32)> =
+        project.config().pools.value.iter().map(|(name, slots)| (name.clone(), *slots)).collect();
+    if !pools.is_empty() {
+        store.declare_pools(&pools)?;
+    }
     let site = Site::open(project, &prepared.folder, context.variables.clone())?;
-    let server = context.take_fork_server()?;
+    if args.detach {
+        let submission = submission(&site, &prepared, options.fail_fast, "manual", asked.wait());
+        return trigger::submit(store.as_mut(), &submission, args.format.json, context);
+    }
+    let crew = context.crew(jobs)?;
     let folder = prepared.folder.strip_prefix(&context.cwd).unwrap_or(&prepared.folder).to_owned();
     let closing = Closing::new(&prepared.pipeline, &folder);
     let mut afterwards = store.reopen()?;
     let mut reporter = report::reporter(&context.terminal, args.format.json);
-    let result = runstone_engine::run(&site, prepared, store, server, options, asked, reporter.as_mut(), on_signals);
+    let result = runstone_engine::run(&site, prepared, store, &crew, options, asked, reporter.as_mut(), on_signals);
     drop(reporter);
     let summary = conclude(result)?;
     if !args.format.json && !context.terminal.is_quiet() {

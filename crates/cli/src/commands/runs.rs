@@ -1,7 +1,10 @@
 //! `runstone runs`: the runs on record.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use runstone_core::record::RunState;
-use runstone_core::store::RunFilter;
+use runstone_core::store::{RunFilter, Store};
 
 use crate::args::FormatArgs;
 use crate::context::Context;
@@ -13,12 +16,16 @@ use crate::render::table::{Cell, Column, Table};
 use crate::render::time::date_time;
 use crate::view::RunView;
 
+/// How often a watcher looks.
+const WATCH: Duration = Duration::from_millis(500);
+
 /// List runs, newest first
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     runstone runs\n  \
     runstone runs --state failed --limit 5\n  \
-    runstone runs --pipeline tickets --json")]
+    runstone runs --pipeline tickets --json\n  \
+    runstone runs --watch")]
 pub(crate) struct Args {
     /// Only runs of this pipeline
     #[arg(long, value_name = "NAME")]
@@ -29,6 +36,9 @@ pub(crate) struct Args {
     /// At most so many
     #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
     limit: u32,
+    /// Keep showing them, as they change
+    #[arg(long, short)]
+    watch: bool,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -40,20 +50,60 @@ fn run_state(text: &str) -> Result<RunState, String> {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (_, mut store) = context.open()?;
-    let filter = RunFilter { pipeline: args.pipeline.clone(), state: args.state, limit: Some(args.limit) };
-    let runs: Vec<RunView> = store.runs(&filter)?.iter().map(RunView::from).collect();
+    if args.watch {
+        return watch(args, store.as_mut(), context);
+    }
+    let runs = found(args, store.as_mut())?;
     if args.format.json {
         return context.terminal.print_json(&runs);
     }
-    if runs.is_empty() {
+    let queued = store.queued_count()?;
+    if runs.is_empty() && queued == 0 {
         return Err(CommandError::not_found("no run fits").hint("`runstone run FILE` makes one"));
     }
     let layout = context.layout();
-    context.terminal.print(&table(&runs, &layout).render(&layout))?;
+    if !runs.is_empty() {
+        context.terminal.print(&table(&runs, &layout).render(&layout))?;
+    }
     if runs.len() == usize::try_from(args.limit).unwrap_or(usize::MAX) {
         context.terminal.note("older ones are not shown; --limit shows more");
     }
+    if queued > 0 {
+        context.terminal.note(format_args!("{queued} more in the queue; `runstone queue` shows them"));
+    }
     Ok(())
+}
+
+fn found(args: &Args, store: &mut dyn Store) -> CommandResult<Vec<RunView>> {
+    let filter = RunFilter { pipeline: args.pipeline.clone(), state: args.state, limit: Some(args.limit) };
+    Ok(store.runs(&filter)?.iter().map(RunView::from).collect())
+}
+
+/// Shows runs until somebody interrupts it: drawn anew in a terminal, a line for each change elsewhere.
+fn watch(args: &Args, store: &mut dyn Store, context: &mut Context) -> CommandResult<()> {
+    let mut states: HashMap<i64, RunState> = HashMap::new();
+    loop {
+        let runs = found(args, store)?;
+        if context.terminal.width().is_some() && !args.format.json {
+            let layout = context.layout();
+            // To the upper left corner, and nothing below.
+            context.terminal.print(&format!("\x1b[H\x1b[J{}", table(&runs, &layout).render(&layout)))?;
+        } else {
+            for run in runs.iter().rev() {
+                if states.insert(run.number, run.state) == Some(run.state) {
+                    continue;
+                }
+                if args.format.json {
+                    context.terminal.print(&format!("{}\n", serde_json::json!(run)))?;
+                } else {
+                    let line = format!("#{} {} {}\n", run.number, run.pipeline, run.state.as_str());
+                    context.terminal.print(&line)?;
+                }
+            }
+        }
+        context.terminal.flush()?;
+        std::thread::sleep(WATCH);
+    }
 }
 
 fn table(runs: &[RunView], layout: &Layout) -> Table {
@@ -95,6 +145,7 @@ pub(crate) mod tests {
             state,
             reason: (state == RunState::Failed).then(|| "1 task failed: model{lr=0.1}".into()),
             trigger: "manual".into(),
+            partition: None,
             created_at: at(0),
             ended_at: over.then(|| at(12)),
             wall_us: over.then_some(12_300_000),

@@ -148,6 +148,7 @@ fn header(view: &ShowView, layout: &Layout) -> String {
         ("id", Some(run.id.clone())),
         ("started", Some(date_time(run.created_at.0, layout.zone))),
         ("by", Some(harmless(&format!("{}@{} ({})", run.user, run.host, run.trigger)))),
+        ("partition", run.partition.as_deref().map(harmless)),
         ("definition", Some(format!("{} {}", harmless(&run.definition_path), paint(DIM, definition)))),
         ("parameters", params),
         ("tool", Some(harmless(&format!("runstone {}, {}", run.tool_version, run.platform)))),

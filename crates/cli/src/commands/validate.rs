@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let mut invalid = Vec::new();
     let mut reports = Vec::new();
     for file in &args.files {
-        let loaded = definition::load(file, &args.definition)?;
+        let loaded = definition::load(file, &args.definition, context)?;
         let errors = definition::errors(&loaded.diagnostics, loaded.hidden);
         if loaded.pipeline.is_none() {
             invalid.push((file.clone(), errors));

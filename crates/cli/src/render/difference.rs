@@ -221,6 +221,7 @@ mod tests {
             code: BTreeMap::from([("./train.py".to_owned(), ContentHash::of(b"code"))]),
             params: BTreeMap::new(),
             cell: Cell::default(),
+            partition: None,
             env: BTreeMap::new(),
             python: None,
             platform: "linux-x86_64".into(),

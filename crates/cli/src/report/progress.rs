@@ -94,6 +94,10 @@ impl Reporter for Progress {
         }
     }
 
+    fn redraws(&self) -> bool {
+        true
+    }
+
     fn tick(&mut self) {
         if self.drawn.elapsed() >= REDRAW && !self.bar.is_finished() {
             self.draw();

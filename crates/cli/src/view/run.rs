@@ -19,6 +19,7 @@ pub(crate) struct RunView {
     pub(crate) state: RunState,
     pub(crate) reason: Option<String>,
     pub(crate) trigger: String,
+    pub(crate) partition: Option<String>,
     pub(crate) created_at: Rfc3339,
     pub(crate) ended_at: Option<Rfc3339>,
     /// Until its end; none while it is going on.
@@ -46,6 +47,7 @@ impl From<&RunRecord> for RunView {
             state: run.state,
             reason: run.reason.clone(),
             trigger: run.trigger.clone(),
+            partition: run.partition.clone(),
             created_at: Rfc3339(run.created),
             ended_at: run.ended.map(Rfc3339),
             wall_us: run.ended.map(|ended| ended.since(run.created)),
@@ -74,12 +76,20 @@ impl RunView {
 /// The run that is meant; the newest where nothing was said.
 pub(crate) fn find(store: &mut dyn Store, which: Option<&RunArg>) -> CommandResult<RunRecord> {
     let which = which.map_or(RunRef::Latest, |run| run.0.clone());
-    store.run(&which)?.ok_or_else(|| {
-        let message = match &which {
-            RunRef::Number(number) => format!("there is no run #{number}"),
-            RunRef::Prefix(prefix) => format!("there is no run whose id starts with {prefix}"),
-            RunRef::Latest => "there is no run yet".to_owned(),
+    if let Some(run) = store.run(&which)? {
+        return Ok(run);
+    }
+    if let Some(one) = store.submission(&which)? {
+        let message = match &one.reason {
+            Some(reason) => format!("run #{} never began: {reason}", one.number),
+            None => format!("run #{} has not begun yet: it is {}", one.number, one.state.as_str()),
         };
-        CommandError::not_found(message).hint("`runstone runs` lists them")
-    })
+        return Err(CommandError::not_found(message).hint("`runstone queue` says what it waits for"));
+    }
+    let message = match &which {
+        RunRef::Number(number) => format!("there is no run #{number}"),
+        RunRef::Prefix(prefix) => format!("there is no run whose id starts with {prefix}"),
+        RunRef::Latest => "there is no run yet".to_owned(),
+    };
+    Err(CommandError::not_found(message).hint("`runstone runs` lists them"))
 }

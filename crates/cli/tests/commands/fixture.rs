@@ -171,6 +171,8 @@ impl Fixture {
                 trigger: "manual".into(),
                 created,
                 store_marker: self.objects.marker(),
+                partition: None,
+                claim: None,
                 environment: RunEnvironment {
                     tool_version: "0.1.0".into(),
                     platform: "linux-x86_64".into(),
@@ -251,6 +253,7 @@ impl Fixture {
             pins: work.reads.iter().map(pin).collect(),
             keeps: Vec::new(),
             claim: true,
+            pool: None,
         };
         self.commit(run, &[Change::Start(start)]);
     }
@@ -369,6 +372,7 @@ fn ingest(content: &[u8]) -> Derivation {
         code: BTreeMap::new(),
         params: BTreeMap::new(),
         cell: Cell::default(),
+        partition: None,
         env: BTreeMap::new(),
         python: None,
         platform: "linux-x86_64".into(),
