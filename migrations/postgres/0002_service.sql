@@ -163,6 +163,9 @@ alter table attempt add column pool_priority integer;
 -- No column that changes before the end of an attempt is named: until then its row moves within its page.
 create index attempt_holds on attempt (project_id, pool) where pool is not null and ended is null;
 
+-- when its owner last wrote: tasks of one that is silent wait in no line
+alter table run add column written timestamptz;
+
 -- in whose line it stands
 alter table task add column pool text collate "C";
 alter table task add column pool_slots bigint;

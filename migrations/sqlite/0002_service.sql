@@ -138,6 +138,7 @@ CREATE TABLE pool (
 ) STRICT, WITHOUT ROWID;
 
 ALTER TABLE run ADD COLUMN partition TEXT;
+ALTER TABLE run ADD COLUMN written INTEGER;            -- when one of its tasks last asked for slots of a pool
 ALTER TABLE attempt ADD COLUMN pool TEXT;              -- whose slots it holds while it lives
 ALTER TABLE attempt ADD COLUMN slots INTEGER;
 ALTER TABLE attempt ADD COLUMN pool_priority INTEGER;

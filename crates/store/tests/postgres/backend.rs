@@ -16,8 +16,9 @@ impl Backend for Database<'_> {
         let tables = admin.lines("SELECT tablename::text FROM pg_tables WHERE schemaname = 'runstone' ORDER BY 1");
         let mut lines = Vec::new();
         for table in tables {
-            // The token of the last batch says that one was applied, not what it did.
-            let rows = admin.lines(&format!("SELECT (to_jsonb(t) - 'batch')::text FROM runstone.{table} t ORDER BY 1"));
+            // Token and time of the last batch say that one was applied, not what it did.
+            let rows = admin
+                .lines(&format!("SELECT (to_jsonb(t) - 'batch' - 'written')::text FROM runstone.{table} t ORDER BY 1"));
             lines.extend(rows.into_iter().map(|row| format!("{table} {row}")));
         }
         lines

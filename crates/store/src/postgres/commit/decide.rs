@@ -104,7 +104,7 @@ impl<'a> Deciding<'a, '_> {
             self.batch.claims.entry(*fingerprint).or_insert(ClaimRow { was: id, now: None }).now = Some(id);
         }
         self.batch.derivations.insert(*fingerprint, &start.derivation);
-        self.put_attempt(id, uuid, (index, number), kind, fingerprint, None).pool = start.pool.as_ref();
+        self.put_attempt(id, uuid, (index, number), (kind, fingerprint), None, start.pool.as_ref());
         self.consume(id, edges);
         for kept in &start.keeps {
             self.batch.blobs.entry(kept.hash).or_insert(BlobRow { kind: kept.kind, size: kept.size, content: false });
@@ -250,7 +250,7 @@ impl<'a> Deciding<'a, '_> {
         let edges = self.edges(&node.pins)?;
         let id = NodeId(nodes[0]);
         let number = self.facts.tasks.get(&index)?.attempts + 1;
-        self.put_attempt(id, node.uuid, (index, number), AttemptKind::Reuse, fingerprint, Some(origin));
+        self.put_attempt(id, node.uuid, (index, number), (AttemptKind::Reuse, fingerprint), Some(origin), None);
         self.consume(id, edges);
         let materializations = self.publish(id, &node.outputs, &nodes[1..], false);
         let task = self.facts.tasks.get_mut(&index)?;
@@ -305,14 +305,14 @@ impl<'a> Deciding<'a, '_> {
         id: NodeId,
         uuid: uuid::Uuid,
         (task, number): (u32, u32),
-        kind: AttemptKind,
-        fingerprint: &'a Fingerprint,
+        (kind, fingerprint): (AttemptKind, &'a Fingerprint),
         origin: Option<NodeId>,
-    ) -> &mut AttemptRow<'a> {
+        pool: Option<&'a PoolAsk>,
+    ) {
         let Task { step, cell, .. } = &self.facts.tasks[&task];
         let (step, cell) = (step.clone(), cell.clone());
-        let row = AttemptRow { id, uuid, task, number, step, cell, kind, fingerprint, origin, pool: None };
-        self.batch.attempts.push_mut(row)
+        let row = AttemptRow { id, uuid, task, number, step, cell, kind, fingerprint, origin, pool };
+        self.batch.attempts.push(row);
     }
 
     fn publish(

@@ -114,7 +114,8 @@ pub(super) async fn own(
     token: Uuid,
     scope: &Scope,
 ) -> Result<Option<Run>, TxError> {
-    const OWN: &str = "UPDATE run SET batch = $4 WHERE id = $1 AND project_id = $2 AND epoch = $3 AND batch <> $4 \
+    const OWN: &str = "UPDATE run SET batch = $4, written = clock_timestamp() \
+         WHERE id = $1 AND project_id = $2 AND epoch = $3 AND batch <> $4 \
          RETURNING number, pipeline, state, store_marker, \
              ARRAY(SELECT nextval('node_id') FROM generate_series(1, $5)) AS nodes";
     let nodes = i32::try_from(scope.nodes).map_err(|_| damaged("a batch of 2³¹ nodes".to_owned()))?;

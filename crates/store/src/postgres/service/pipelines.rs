@@ -144,7 +144,7 @@ pub(super) async fn keep_definitions<'a>(
     }
     let query = tx
         .query(KEEP)
-        .bind(definitions.keys().map(|hash| hash.as_slice()).bind_iter())
+        .bind(definitions.keys().map(<[u8; 32]>::as_slice).bind_iter())
         .bind(definitions.values().map(|body| text(body)).bind_iter());
     tx.execute(query).await?;
     Ok(())

@@ -46,7 +46,8 @@ fn one(row: &PgRow) -> Result<PoolUse, TxError> {
     })
 }
 
-/// Who holds some of these pools, and who waits: read after their rows were locked, nobody is granted any meanwhile.
+/// Who holds some of these pools, and who waits. A task that waits asks again every moment, so one whose run has said
+/// nothing for half a minute waits for nothing any more: its owner is dead, and nobody is to wait for it. Read after their rows were locked, nobody is granted any meanwhile.
 async fn load_uses(tx: &mut Tx<'_>, project: i64, pools: &mut HashMap<String, Pool>) -> TxResult<()> {
     const HOLDERS: &str = "SELECT a.pool, a.run_id, r.number, a.pipeline, a.task_idx, a.step, a.cell, a.slots, \
              a.pool_priority AS priority, a.created AS since \
@@ -57,7 +58,8 @@ async fn load_uses(tx: &mut Tx<'_>, project: i64, pools: &mut HashMap<String, Po
              t.pool_slots AS slots, t.pool_priority AS priority, t.pool_since AS since \
          FROM unnest($2::text[]) AS w(name) CROSS JOIN LATERAL ( \
              SELECT * FROM task x WHERE x.pool = w.name OFFSET 0) t \
-         JOIN run r ON r.id = t.run_id WHERE r.project_id = $1";
+         JOIN run r ON r.id = t.run_id \
+         WHERE r.project_id = $1 AND r.written > clock_timestamp() - interval '30 s'";
     if pools.is_empty() {
         return Ok(());
     }

@@ -18,7 +18,8 @@ pub(super) async fn high(tx: &mut Tx<'_>, project: i64) -> TxResult<HighWater> {
 pub(super) async fn raise(tx: &mut Tx<'_>, project: i64, to: &HighWater) -> TxResult<()> {
     const COUNTERS: &str =
         "UPDATE project SET runs = greatest(runs, $2), schedule_rev = greatest(schedule_rev, $3) WHERE id = $1";
-    const NODES: &str = "SELECT setval('node_id', greatest(last_value, $1)) FROM node_id";
+    // Whoever takes a number meanwhile takes one that is smaller still.
+    const NODES: &str = "SELECT setval('node_id', $1) FROM node_id WHERE last_value < $1";
     let query = tx.query(COUNTERS).bind(project).bind(to.runs).bind(to.schedules);
     tx.execute(query).await?;
     if to.nodes > 0 {

@@ -35,19 +35,25 @@ fn holders(tx: &Transaction<'_>, project: i64, pool: &str) -> Outcome<Vec<PoolUs
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// A task that waits asks again every moment. One whose run has not asked for so long waits for nothing any more: its
+/// owner is dead, and nobody is to wait for it. Microseconds.
+const SILENCE: i64 = 30_000_000;
+
 /// Tasks in the line of a pool, in no particular order.
 fn waiting(tx: &Transaction<'_>, project: i64, pool: &str) -> Outcome<Vec<PoolUse>> {
     let mut statement = tx.prepare_cached(
         "SELECT t.run_id, r.number, r.pipeline, t.idx, t.step, t.cell, t.pool_slots, t.pool_priority, t.pool_since
-         FROM task t JOIN run r ON r.id = t.run_id WHERE r.project_id = ?1 AND t.pool = ?2",
+         FROM task t JOIN run r ON r.id = t.run_id WHERE r.project_id = ?1 AND t.pool = ?2 AND r.written > ?3",
     )?;
-    let rows = statement.query_map(params![project, pool], record)?;
+    let rows = statement.query_map(params![project, pool, super::clock().0 - SILENCE], record)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Whether a task may start now. Where not, it stands in the pool's line from now on, at the place it had there.
 pub(in super::super) fn ask(batch: &Batch<'_>, task: u32, ask: &PoolAsk) -> Outcome<bool> {
     let Batch { tx, project, run, now, .. } = *batch;
+    tx.prepare_cached("UPDATE run SET written = ?2 WHERE id = ?1")?
+        .execute(params![run.0.as_bytes(), super::clock().0])?;
     let waiting = waiting(tx, project, &ask.name)?;
     let before = waiting.iter().find(|one| (one.run, one.task) == (run, task));
     let me = PoolUse {
