@@ -8,6 +8,7 @@ use runstone_core::service::oracle::{self, Finding, Snapshot};
 use runstone_core::store::Store;
 use runstone_core::time::Timestamp;
 use runstone_engine::project::{Origin, Project};
+use runstone_engine::service;
 use serde::Serialize;
 
 use crate::args::FormatArgs;
@@ -36,11 +37,15 @@ const MOMENT: Duration = Duration::from_secs(1);
 #[command(after_help = "Examples:\n  \
     runstone doctor\n  \
     runstone doctor --all\n  \
+    runstone doctor --adopt-restore\n  \
     runstone doctor --json")]
 pub(crate) struct Args {
     /// Look at all that schedules and runs have left on record, instead of the last seven days
     #[arg(long)]
     all: bool,
+    /// Go on with a database that was restored from a backup: no number it ever gave out is given out again
+    #[arg(long)]
+    adopt_restore: bool,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -79,6 +84,9 @@ impl Report {
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
+    if args.adopt_restore {
+        return adopt_restore(context);
+    }
     let mut report = Report::default();
     program(&mut report);
     match find(context) {
@@ -102,6 +110,19 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         0 => Ok(()),
         several => Err(CommandError::new(ErrorKind::Failed, format!("{} found", count(several, "problem")))),
     }
+}
+
+/// Accepts a record that lost what it had committed.
+fn adopt_restore(context: &mut Context) -> CommandResult<()> {
+    let (project, mut store) = context.open()?;
+    let line = match service::adopt_restore(&project, store.as_mut())? {
+        Some(once) => format!(
+            "accepted: what came after was lost, and run #{} and node {} are the last numbers not given out again\n",
+            once.runs, once.nodes
+        ),
+        None => "the database has lost nothing that was seen from here\n".to_owned(),
+    };
+    context.terminal.print(&line)
 }
 
 fn find(context: &Context) -> CommandResult<Option<Project>> {
@@ -203,6 +224,9 @@ fn store(project: &Project, report: &mut Report) {
 /// What schedulers, schedules, the queue and runs have left on record, against what must be true of it.
 fn service(project: &Project, all: bool, report: &mut Report) -> CommandResult<()> {
     let mut store = open_store(project)?;
+    if let Some((once, now)) = service::went_back(project, store.as_mut())? {
+        report.problem(&service::ServeError::WentBack { once, now }.into());
+    }
     let (snapshot, since) = snapshot(store.as_mut(), all)?;
     let mut findings = oracle::check(&snapshot);
     if !findings.is_empty() {

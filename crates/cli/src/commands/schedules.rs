@@ -16,10 +16,10 @@ use crate::args::FormatArgs;
 use crate::context::{Context, now};
 use crate::definition::{self, DefinitionArgs};
 use crate::error::{CommandError, CommandResult};
-use crate::render::{Layout, harmless};
 use crate::render::style::{BOLD, DIM};
 use crate::render::table::{Cell, Column, Table};
 use crate::render::time::{Rfc3339, date_time};
+use crate::render::{Layout, harmless};
 
 /// How many times to come are told in one go.
 const MOST: usize = 100_000;

@@ -4,7 +4,6 @@
 //! renewal of the lease.
 
 use std::sync::mpsc::{Sender, channel};
-use std::thread::JoinHandle;
 
 use runstone_core::service::machine::{Ask, Input};
 use runstone_core::store::{Result, Store};
@@ -12,22 +11,22 @@ use tracing::warn;
 
 type Job = Box<dyn FnOnce(&mut dyn Store) + Send>;
 
-/// A thread with a connection. Dropping it lets the questions that were asked finish.
+/// A thread with a connection. When it is dropped, the questions that were asked are still asked, and nobody waits: a
+/// process that leaves does not hang on a database that does not answer.
 #[derive(Debug)]
 pub(super) struct Asker {
-    jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    jobs: Sender<Job>,
 }
 
 impl Asker {
     pub(super) fn start(name: &str, mut store: Box<dyn Store>) -> std::io::Result<Self> {
         let (jobs, taken) = channel::<Job>();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             for job in taken {
                 job(store.as_mut());
             }
         })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { jobs })
     }
 
     /// Has something asked; `answer` gets the input that follows from it.
@@ -46,17 +45,7 @@ impl Asker {
     }
 
     pub(super) fn run(&self, job: impl FnOnce(&mut dyn Store) + Send + 'static) {
-        let jobs = self.jobs.as_ref().expect("the queue is open until this is dropped");
         // The thread ends only with this, or by a panic, which ends the process.
-        let _ = jobs.send(Box::new(job));
-    }
-}
-
-impl Drop for Asker {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let _ = self.jobs.send(Box::new(job));
     }
 }

@@ -12,7 +12,7 @@ use runstone_core::record::RunId;
 use runstone_core::service::machine::{Ask, Command, Input, Look, Machine, Now, Settings};
 use runstone_core::service::record::{BackfillState, FireDecision, FireVerdict, NewScheduler, SchedulerId};
 use runstone_core::service::store::{Claimed, HighWater};
-use runstone_core::store::Store;
+use runstone_core::store::{Store, StoreError};
 use runstone_exec::local::{Place, ProcessId};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
@@ -33,6 +33,9 @@ const PER_PIPELINE: u32 = 64;
 /// The pause after a run could not be driven; it doubles each time.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
+/// The pause after a registration that failed; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a scheduler that lost its lease waits for the threads of its runs before it begins anew.
 const SETTLING: Duration = Duration::from_secs(30);
 /// The service manager hears of the loop at least so often.
@@ -43,6 +46,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 pub(super) enum Event {
     /// A question was answered, in this incarnation.
     Answer(u64, Input),
+    /// The scheduler is on record, or not: when that was asked for, and the answer.
+    Registered(u64, u64, Result<(), StoreError>),
     /// How far the record has come.
     Water(u64, HighWater),
     /// A run can be reached.
@@ -83,7 +88,7 @@ pub fn serve(
     let mut mark = Mark::read(&shop.project);
     mark.check(store.high_water()?)?;
     store.declare_pools(&pools)?;
-    let folder = Pipelines::start(&service.options, &shop, store.reopen()?, sender.clone()).map_err(thread)?;
+    let reload = watch_pipelines(&service.options, &shop, store.reopen()?, sender.clone()).map_err(thread)?;
     let askers = Askers {
         lease: Asker::start("lease", store.reopen()?).map_err(thread)?,
         fires: Asker::start("fires", store.reopen()?).map_err(thread)?,
@@ -101,18 +106,18 @@ pub fn serve(
         sender,
         events,
         incarnation: 0,
-        reload: folder.wake.clone(),
+        reload,
         stops: 0,
         left: false,
     };
     while !shell.left {
         shell.incarnation += 1;
-        Incarnation::new(&mut shell, store.as_mut(), notices)?.live(notices);
+        if let Some(incarnation) = Incarnation::new(&mut shell, notices)? {
+            incarnation.live(notices);
+        }
     }
     notices.stopping();
     let trouble = shell.trouble.take();
-    drop(shell);
-    folder.end();
     trouble.map_or(Ok(()), Err)
 }
 
@@ -141,6 +146,44 @@ struct Shell {
     /// How often somebody asked it to leave.
     stops: u32,
     left: bool,
+}
+
+impl Shell {
+    /// Puts the scheduler on record, however long it takes: a database that goes away comes back. Only at the very start
+    /// one that cannot be used is an error. Returns when it was asked for, or `None` where somebody asked it to leave.
+    fn register(&mut self, scheduler: &NewScheduler, notices: &mut dyn Notices) -> Result<Option<u64>, ServeError> {
+        let this = self.incarnation;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let (new, sender, asked) = (scheduler.clone(), self.sender.clone(), clock::boot_micros());
+            // Without a loop there is nobody to tell.
+            self.askers.lease.run(move |store| _ = sender.send(Event::Registered(this, asked, store.register(&new))));
+            let mut is_answered = false;
+            while !is_answered {
+                notices.alive();
+                match self.events.recv_timeout(SIGN_OF_LIFE) {
+                    Ok(Event::Registered(incarnation, asked, Ok(()))) if incarnation == this => return Ok(Some(asked)),
+                    Ok(Event::Registered(incarnation, _, Err(error))) if incarnation == this => {
+                        if this == 1 {
+                            return Err(error.into());
+                        }
+                        warn!(error = %crate::text(&error), "cannot register; trying again");
+                        is_answered = true;
+                    }
+                    Ok(Event::Stop) => {
+                        self.stops += 1;
+                        self.left = true;
+                        return Ok(None);
+                    }
+                    // Late news of the last incarnation.
+                    Ok(Event::Reachable(_, _, control)) => control.let_go(),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
 }
 
 /// A scheduler from its registration to the end of its lease.
@@ -187,8 +230,8 @@ fn micros(duration: Duration) -> u64 {
 }
 
 impl<'s> Incarnation<'s> {
-    /// Registers, however long it takes: a database that is down when the scheduler starts comes back.
-    fn new(shell: &'s mut Shell, store: &mut dyn Store, notices: &mut dyn Notices) -> Result<Self, ServeError> {
+    /// Registers. None where somebody asked it to leave before that.
+    fn new(shell: &'s mut Shell, notices: &mut dyn Notices) -> Result<Option<Self>, ServeError> {
         let io = |source| ServeError::Io { what: "find out what process this is".to_owned(), source };
         let id = SchedulerId(Uuid::now_v7());
         let process =
@@ -204,18 +247,7 @@ impl<'s> Incarnation<'s> {
             capacity: shell.options.capacity,
             ttl_ms: micros(shell.options.ttl) / 1000,
         };
-        let mut pause = Duration::from_millis(100);
-        let asked = loop {
-            let asked = clock::boot_micros();
-            match store.register(&scheduler) {
-                Ok(()) => break asked,
-                Err(error) if shell.incarnation == 1 => return Err(error.into()),
-                Err(error) => warn!(error = %crate::text(&error), "cannot register; trying again"),
-            }
-            notices.alive();
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(5));
-        };
+        let Some(asked) = shell.register(&scheduler, notices)? else { return Ok(None) };
         info!(scheduler = %id.0, pid = process.pid, "at work");
         notices.ready(&format!("scheduler {} is at work", id.0));
         let ttl_us = micros(shell.options.ttl);
@@ -235,7 +267,7 @@ impl<'s> Incarnation<'s> {
         if shell.stops > 0 {
             inputs.push_back(Input::Drain);
         }
-        Ok(Self {
+        Ok(Some(Self {
             shell,
             machine: Machine::new(settings),
             inputs,
@@ -246,7 +278,7 @@ impl<'s> Incarnation<'s> {
             id,
             wake: None,
             over: false,
-        })
+        }))
     }
 
     /// The loop itself.
@@ -313,7 +345,7 @@ impl<'s> Incarnation<'s> {
             }
             Event::Driven(incarnation, run, driven) if incarnation == this => self.driven(run, driven),
             Event::Reachable(_, _, control) => control.let_go(),
-            Event::Answer(..) | Event::Driven(..) | Event::Water(..) => {}
+            Event::Answer(..) | Event::Driven(..) | Event::Water(..) | Event::Registered(..) => {}
             Event::Declared => self.inputs.push_back(Input::Nudge),
             // Where the thread is gone, the scheduler is about to leave.
             Event::Reload => _ = self.shell.reload.send(()),
@@ -527,46 +559,31 @@ fn look(store: &mut dyn Store) -> runstone_core::store::Result<Look> {
     })
 }
 
-/// The thread that looks at the folder of pipelines.
-struct Pipelines {
-    /// A message has it look now; when the last sender is gone, it ends.
-    wake: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Pipelines {
-    fn start(
-        options: &ServiceOptions,
-        shop: &Shop,
-        mut store: Box<dyn Store>,
-        sender: Sender<Event>,
-    ) -> std::io::Result<Self> {
-        let mut folder = Folder::new(options.pipelines.clone(), Home::of(&shop.project));
-        let pause = options.reload;
-        let (wake, woken) = channel::<()>();
-        let thread = std::thread::Builder::new().name("pipelines".to_owned()).spawn(move || {
-            loop {
-                match folder.declare(store.as_mut()) {
-                    Ok(None) => {}
-                    // Without a loop there is nobody to tell.
-                    Ok(Some(_)) => _ = sender.send(Event::Declared),
-                    Err(error) => warn!(error = %crate::text(&error), "the pipelines could not be put on record"),
-                }
-                if woken.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
-                    return;
-                }
+/// Starts the thread that looks at the folder of pipelines. A message has it look now; when the last sender is gone, it
+/// ends by itself.
+fn watch_pipelines(
+    options: &ServiceOptions,
+    shop: &Shop,
+    mut store: Box<dyn Store>,
+    sender: Sender<Event>,
+) -> std::io::Result<Sender<()>> {
+    let mut folder = Folder::new(options.pipelines.clone(), Home::of(&shop.project));
+    let pause = options.reload;
+    let (wake, woken) = channel::<()>();
+    std::thread::Builder::new().name("pipelines".to_owned()).spawn(move || {
+        loop {
+            match folder.declare(store.as_mut()) {
+                Ok(None) => {}
+                // Without a loop there is nobody to tell.
+                Ok(Some(_)) => _ = sender.send(Event::Declared),
+                Err(error) => warn!(error = %crate::text(&error), "the pipelines could not be put on record"),
             }
-        })?;
-        Ok(Self { wake, thread })
-    }
-}
-
-impl Pipelines {
-    /// Ends the thread and waits for it. Nobody else may hold a sender by then.
-    fn end(self) {
-        drop(self.wake);
-        let _ = self.thread.join();
-    }
+            if woken.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+        }
+    })?;
+    Ok(wake)
 }
 
 /// Takes the lock that keeps a second scheduler away from a project whose record allows one.

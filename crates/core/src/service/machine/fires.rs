@@ -33,6 +33,8 @@ const REST_US: u64 = 60_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Fires {
     entries: BTreeMap<ScheduleId, Entry>,
+    /// Those that are triggers.
+    triggers: BTreeSet<ScheduleId>,
     /// When schedules are to be looked at, by the wall clock.
     due: BTreeSet<(Timestamp, ScheduleId)>,
     /// Decisions under way.
@@ -311,8 +313,8 @@ impl Machine {
         }
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.fires.entries.values()
+    pub(super) fn all_triggers(&self) -> impl Iterator<Item = &Entry> {
+        self.fires.triggers.iter().filter_map(|id| self.fires.entries.get(id))
     }
 
     pub(super) fn entry(&self, id: ScheduleId) -> Option<&Entry> {
@@ -353,6 +355,7 @@ impl Fires {
     fn forget(&mut self, id: ScheduleId) {
         self.put(id, None);
         self.entries.remove(&id);
+        self.triggers.remove(&id);
     }
 
     /// Takes in what came of a decision.
@@ -373,6 +376,11 @@ impl Fires {
     /// Puts a schedule where its next fire belongs.
     fn plan(&mut self, id: ScheduleId) {
         let Some(entry) = self.entries.get(&id) else { return };
+        if matches!(entry.plan, Plan::Trigger(_)) {
+            self.triggers.insert(id);
+        } else {
+            self.triggers.remove(&id);
+        }
         let at = if entry.is_in_force() && !self.unsure.contains(&id) { entry.next_due() } else { None };
         self.put(id, at);
     }

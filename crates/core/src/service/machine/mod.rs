@@ -308,7 +308,13 @@ impl Machine {
             Input::Registered { .. } | Input::Renewed { .. } | Input::Tick => {}
             Input::Failed(ask) => self.failed(ask, now),
             Input::Schedules(records) => self.loaded(records),
-            Input::Decided(outcomes) => self.decided(&outcomes),
+            Input::Decided(outcomes) => {
+                self.decided(&outcomes);
+                // What was put in the queue is begun at once.
+                if outcomes.iter().any(|outcome| matches!(outcome, FireOutcome::Submitted { .. })) {
+                    self.look_soon(now.steady);
+                }
+            }
             Input::Looked(look) => self.looked(&look, now),
             Input::Claimed { run, claimed } => self.claimed(run, claimed),
             Input::Buried { scheduler } => {

@@ -140,15 +140,15 @@ impl Machine {
         }
         loop {
             let queue = &mut self.queue;
-            let taken = queue.driven.len() + queue.unsure.len() + queue.reserved.len() + self.asks.claims();
+            let busy = queue.driven.len() + queue.unsure.len() + self.asks.claims();
             let capacity = self.settings.capacity as usize;
-            let room = taken < capacity;
+            let room = busy + queue.reserved.len() < capacity;
             let mut next = queue.mine.pop_front();
             if next.is_none() && (room || !queue.others_have_room) {
                 next = queue.orphans.pop_front();
             }
             let counts_already = queue.queued.front().is_some_and(|run| queue.reserved.contains(run));
-            if next.is_none() && (room || (counts_already && taken <= capacity)) {
+            if next.is_none() && (room || (counts_already && busy < capacity)) {
                 next = queue.queued.pop_front();
             }
             let Some(run) = next else { return };

@@ -249,6 +249,19 @@ fn no_more_is_claimed_than_there_is_room_for() {
     assert_eq!(rig.look(vec![mine, queued(4)]), [Command::Claim(run(3))], "what is ours goes first");
 }
 
+/// Seed 1004521 of the simulator: such runs counted against each other, and none of them was taken up again.
+#[test]
+fn more_of_ones_own_than_there_is_room_for_are_taken_up_one_after_the_other() {
+    let mut rig = Rig::with(Vec::new());
+    rig.tick_after(SECOND);
+    let mine = |number| submission(number, SubmissionState::Claimed, Some(1));
+    let claims = rig.look(vec![mine(1), mine(2), mine(3), queued(4)]);
+    assert_eq!(claims, [Command::Claim(run(1)), Command::Claim(run(2))]);
+    rig.tell(claimed(1));
+    rig.tell(claimed(2));
+    assert_eq!(rig.tell(Input::Ended { run: run(1) }), [Command::Claim(run(3))]);
+}
+
 #[test]
 fn a_run_without_an_owner_is_taken_on_where_nobody_has_room() {
     let mut rig = Rig::with(Vec::new());

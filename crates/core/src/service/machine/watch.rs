@@ -32,8 +32,8 @@ impl Machine {
     /// Triggers that are in force, and of which it is known what is on record.
     fn triggers(&self) -> impl Iterator<Item = &ScheduleRecord> {
         let is_waiting = |id| self.fires.seen.iter().any(|decision| decision.schedule == id);
-        self.entries()
-            .filter(|entry| matches!(entry.plan, Plan::Trigger(_)) && entry.is_in_force())
+        self.all_triggers()
+            .filter(|entry| entry.is_in_force())
             .map(|entry| &entry.record)
             .filter(move |record| self.is_sure_of(record.id) && !is_waiting(record.id))
     }

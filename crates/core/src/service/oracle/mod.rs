@@ -116,7 +116,7 @@ impl Findings {
 }
 
 /// Rows by a key, in their order.
-fn grouped<'r, K: Ord, T>(rows: &'r [T], key: impl Fn(&T) -> K) -> BTreeMap<K, Vec<&'r T>> {
+fn grouped<K: Ord, T>(rows: &[T], key: impl Fn(&T) -> K) -> BTreeMap<K, Vec<&T>> {
     let mut groups: BTreeMap<K, Vec<&T>> = BTreeMap::new();
     for row in rows {
         groups.entry(key(row)).or_default().push(row);

@@ -155,3 +155,79 @@ fn begin_later(schedule: &mut ScheduleRecord, fires: &[FireRecord], from: Timest
     let first = fires.iter().filter(is_of_it).map(|fire| fire.time).min();
     schedule.activated = first.map_or(schedule.cursor, |first| Timestamp(first.0 - 1));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::record::ScheduleId;
+
+    const OF_IT: ScheduleId = ScheduleId(1);
+
+    fn fire(time: i64) -> FireRecord {
+        let (time, decided) = (Timestamp(time), Timestamp(time + 5));
+        FireRecord {
+            schedule: OF_IT,
+            generation: 2,
+            time,
+            until: time,
+            count: 1,
+            decided,
+            run: None,
+            number: None,
+            reason: None,
+        }
+    }
+
+    fn schedule(activated: i64) -> ScheduleRecord {
+        ScheduleRecord {
+            id: OF_IT,
+            pipeline: "p".to_owned(),
+            name: "main".to_owned(),
+            timing: String::new(),
+            spec: serde_json::Value::Null,
+            generation: 2,
+            active: true,
+            paused: false,
+            activated: Timestamp(activated),
+            cursor: Timestamp(500),
+            seen: serde_json::Value::Null,
+            rev: 1,
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_as_far_back_as_needed() {
+        let rows: Vec<i64> = (0..100_000).rev().collect();
+        let read = |since: i64, most: u32| {
+            let mut asked = Vec::new();
+            let found = newest(
+                most,
+                Timestamp(since),
+                |row: &i64| Timestamp(*row),
+                |limit| {
+                    asked.push(limit);
+                    Ok(rows.iter().copied().take(limit as usize).collect())
+                },
+            );
+            (found.unwrap().len(), asked)
+        };
+        assert_eq!(read(99_500, u32::MAX), (500, vec![1000]));
+        assert_eq!(read(97_000, u32::MAX), (3000, vec![1000, 4000]));
+        assert_eq!(read(-1, u32::MAX), (100_000, vec![1000, 4000, 16_000, 64_000, 256_000]));
+        assert_eq!(read(-1, 2000), (2000, vec![1000, 2000]));
+    }
+
+    #[test]
+    fn a_schedule_begins_with_its_first_fire_that_was_read() {
+        let begins = |activated, fires: &[FireRecord], from| {
+            let mut record = schedule(activated);
+            begin_later(&mut record, fires, Timestamp(from));
+            record.activated.0
+        };
+        assert_eq!(begins(100, &[fire(300), fire(200)], 150), 199);
+        assert_eq!(begins(100, &[], 150), 500, "without any it begins where it is");
+        assert_eq!(begins(160, &[fire(200)], 150), 160, "all of it was read");
+        let of_another = FireRecord { generation: 1, ..fire(170) };
+        assert_eq!(begins(100, &[fire(300), of_another], 150), 299);
+    }
+}

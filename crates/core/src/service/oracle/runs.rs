@@ -70,7 +70,7 @@ fn check_task(run: &RunRecord, task: &TaskRecord, attempts: &[&AttemptRecord], f
     findings.unless(succeeded.iter().all(|attempt| is_last(attempt)) && succeeded.len() <= 1, Rule::OneAttempt, || {
         format!("{} was attempted again after it had succeeded", name())
     });
-    findings.unless((task.state == TaskState::Succeeded) == !succeeded.is_empty(), Rule::Companions, || {
+    findings.unless((task.state == TaskState::Succeeded) != succeeded.is_empty(), Rule::Companions, || {
         format!("{} is {}, and {} of its attempts succeeded", name(), task.state.as_str(), succeeded.len())
     });
 }
