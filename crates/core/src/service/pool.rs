@@ -12,8 +12,8 @@ use std::collections::HashMap;
 
 use super::record::PoolUse;
 
-/// Who has not asked for so long, microseconds, stands in no line until it asks again, and then at its old place. Its owner
-/// may be dead, and nobody may have room to take its run over while all that they drive stands behind it.
+/// Who has not asked for so long, microseconds, stands in no line until it asks again. Its owner may be
+/// dead, and nobody may have room to take its run over while all that they drive stands behind it.
 pub const STANDS_FOR_US: u64 = 30_000_000;
 
 /// Whether a task may have its slots now.

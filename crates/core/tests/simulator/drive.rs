@@ -207,8 +207,8 @@ impl World {
         let claim = driver.claim;
         match command {
             machine::Command::Open { node } => {
-                let skip =
-                    claim.run.0.as_u64_pair().1.rotate_right(8 + u32::try_from(node).unwrap()) % 16 == 0 && !self.lucky;
+                let chance = claim.run.0.as_u64_pair().1.rotate_right(8 + u32::try_from(node).unwrap());
+                let skip = chance.is_multiple_of(16) && !self.lucky;
                 let verdict = if skip { Verdict::Skip("its condition is false".to_owned()) } else { Verdict::Go };
                 self.tell(pid, claim, 3_000, Note::Machine(machine::Input::Opened { node, verdict }));
             }

@@ -65,3 +65,11 @@ fn the_same_seed_gives_the_same_world() {
         assert_ne!(one.trace, live(seed + 4, config(seed), false).trace);
     }
 }
+
+/// Worlds that broke down once.
+#[test]
+fn what_was_found_once_stays_away() {
+    for seed in [11, 25, 1_004_521] {
+        check(seed);
+    }
+}

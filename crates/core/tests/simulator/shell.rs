@@ -202,12 +202,12 @@ impl World {
     }
 
     /// The database does what it was asked to, in one transaction, or does not.
-    pub(crate) fn execute(&mut self, call: Call) {
+    pub(crate) fn execute(&mut self, call: &Call) {
         let lost = self.at < self.down_until || self.cut_off.contains(&call.pid) || self.dice.permille(self.flaky);
         let mail = if lost {
             call.failure()
         } else {
-            let answer = self.apply(&call);
+            let answer = self.apply(call);
             // The change was made, and nobody is told.
             if self.dice.permille(self.flaky) { call.failure() } else { answer }
         };
@@ -327,7 +327,7 @@ impl World {
         match mail {
             Mail::Registered(id, Some(asked)) if id == proc.id => self.feed(pid, proc, Input::Registered { asked }),
             Mail::Registered(id, None) if id == proc.id => {
-                self.after(SECOND / 2, Event::Arrive(pid, Mail::Register(id)))
+                self.after(SECOND / 2, Event::Arrive(pid, Mail::Register(id)));
             }
             Mail::Register(id) if id == proc.id => self.register(pid, proc),
             // Of an identity that this process had before.

@@ -244,7 +244,7 @@ impl World {
             Event::Arrive(pid, mail) => self.arrive(pid, mail),
             Event::Execute(call) => {
                 let changes = call.changes_something();
-                self.execute(*call);
+                self.execute(&call);
                 if changes {
                     self.executed += 1;
                     self.look_over();

@@ -87,7 +87,9 @@ impl Model {
         if begins {
             self.former.push(schedule.clone());
             schedule.generation += 1;
-            (schedule.activated, schedule.cursor, schedule.seen) = (now, now, Value::Null);
+            // Where another clock was ahead, the new generation begins where the old one ended.
+            let begins = now.max(schedule.cursor);
+            (schedule.activated, schedule.cursor, schedule.seen) = (begins, begins, Value::Null);
         }
         self.rev += 1;
         schedule.timing.clone_from(&declared.timing);

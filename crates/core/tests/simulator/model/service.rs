@@ -11,7 +11,7 @@ use runstone_core::store::{Result, RunRef};
 use runstone_core::time::Timestamp;
 use uuid::Uuid;
 
-use super::{Model, Pool};
+use super::Model;
 
 impl ServiceStore for Model {
     fn clock(&mut self) -> Result<Timestamp> {
@@ -211,7 +211,7 @@ impl ServiceStore for Model {
 
     fn declare_pools(&mut self, pools: &[(String, u32)]) -> Result<()> {
         for (name, slots) in pools {
-            self.pools.entry(name.clone()).or_insert_with(Pool::default).slots = *slots;
+            self.pools.entry(name.clone()).or_default().slots = *slots;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::super::commit::Batch;
 use super::super::{Outcome, decode};
+use crate::rules;
 use crate::service::task_name;
 
 fn record(row: &Row<'_>) -> rusqlite::Result<PoolUse> {
@@ -35,17 +36,14 @@ fn holders(tx: &Transaction<'_>, project: i64, pool: &str) -> Outcome<Vec<PoolUs
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A task that waits asks again every moment. One whose run has not asked for so long waits for nothing any more: its
-/// owner is dead, and nobody is to wait for it. Microseconds.
-const SILENCE: i64 = 30_000_000;
-
-/// Tasks in the line of a pool, in no particular order.
-fn waiting(tx: &Transaction<'_>, project: i64, pool: &str) -> Outcome<Vec<PoolUse>> {
+/// Tasks in the line of a pool whose runs have asked lately, in no particular order.
+fn waiting(tx: &Transaction<'_>, project: i64, name: &str) -> Outcome<Vec<PoolUse>> {
     let mut statement = tx.prepare_cached(
         "SELECT t.run_id, r.number, r.pipeline, t.idx, t.step, t.cell, t.pool_slots, t.pool_priority, t.pool_since
          FROM task t JOIN run r ON r.id = t.run_id WHERE r.project_id = ?1 AND t.pool = ?2 AND r.written > ?3",
     )?;
-    let rows = statement.query_map(params![project, pool, super::clock().0 - SILENCE], record)?;
+    let silence = rules::stored("a silence", pool::STANDS_FOR_US)?;
+    let rows = statement.query_map(params![project, name, super::clock().0 - silence], record)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
