@@ -410,10 +410,10 @@ impl<'s> Incarnation<'s> {
                 });
             }
             Command::LoadSchedules { after_rev } => {
-                self.ask(&askers.fires, Ask::Schedules, move |store| Ok(Input::Schedules(store.schedules(after_rev)?)))
+                self.ask(&askers.fires, Ask::Schedules, move |store| Ok(Input::Schedules(store.schedules(after_rev)?)));
             }
             Command::ReloadSchedules(ids) => {
-                self.ask(&askers.fires, Ask::Schedules, move |store| Ok(Input::Schedules(store.schedules_by_id(&ids)?)))
+                self.ask(&askers.fires, Ask::Schedules, move |store| Ok(Input::Schedules(store.schedules_by_id(&ids)?)));
             }
             Command::Decide(decisions) => self.decide(&askers.fires, decisions),
             Command::Look => {

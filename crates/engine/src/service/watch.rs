@@ -132,7 +132,7 @@ fn at_datasets(store: &mut dyn Store, record: &ScheduleRecord, datasets: &[Strin
             let newest = heads[*name]
                 .iter()
                 .find(|(part, hash)| before.get(*name).and_then(|versions| versions.get(*part)) != Some(*hash));
-            newest.map_or_else(|| name.to_string(), |(_, hash)| format!("{name} has {hash:.12}"))
+            newest.map_or_else(|| (*name).clone(), |(_, hash)| format!("{name} has {hash:.12}"))
         };
         news.iter().map(told).collect::<Vec<_>>().join(", ")
     };
