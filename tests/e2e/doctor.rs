@@ -41,7 +41,7 @@ fn assert_found(project: &Project, parts: &[&str]) {
 
 #[test]
 fn a_lost_fire_is_found() {
-    let project = damaged("DELETE FROM fire WHERE rowid = (SELECT rowid FROM fire ORDER BY time LIMIT 1 OFFSET 1)");
+    let project = damaged("DELETE FROM fire WHERE time = (SELECT time FROM fire ORDER BY time LIMIT 1 OFFSET 1)");
     assert_found(&project, &["schedule main of tick (generation 1) lost 1 fire times", "no fire asked for it"]);
 }
 

@@ -65,7 +65,7 @@ fn a_run_that_waits_for_the_one_before_names_it() {
     let scheduler = serve(&project);
     until("the first one runs", || project.exists("started.1"));
     let reason = until_blocked(&project, "runs", 2, "overlap");
-    assert_eq!(reason, "run #1 of the same schedule is not over");
+    assert_eq!(reason, "run #1 of the same pipeline is not over");
     project.runstone(&["schedules", "pause", "slow"]).ok();
     project.write("go", "");
     until_run(&project, 2, "succeeded");
@@ -76,6 +76,7 @@ fn a_run_that_waits_for_the_one_before_names_it() {
 fn a_task_that_waits_for_a_pool_names_who_holds_it() {
     let project = Project::new(&SLOW.replace("cache: never", "cache: never, pool: gpu"));
     project.write("runstone.yaml", "pools: {gpu: 1}\n");
+    project.runstone(&["validate", "pipeline.yaml"]).ok();
     let scheduler = serve(&project);
     trigger(&project, &["slow"]);
     until("the first one runs", || project.exists("started.1"));
@@ -86,4 +87,33 @@ fn a_task_that_waits_for_a_pool_names_who_holds_it() {
     until_run(&project, 2, "succeeded");
     leave(scheduler);
     assert_eq!(project.runstone(&["queue"]).ok().out, "no scheduler is alive\nnothing waits\n");
+}
+
+#[test]
+fn a_task_that_waits_for_others_names_them() {
+    let project = Project::new(
+        "
+pipeline: wide
+steps:
+  a: {run: './wait.sh go; echo 1 > $OUT_A'}
+  b: {run: './wait.sh go; echo 1 > $OUT_B'}
+  c: {run: './wait.sh go; echo 1 > $OUT_C'}
+  d: {in: {a: a, b: b}, run: 'echo 1 > $OUT_D'}
+  e: {in: {d: d}, run: 'echo 1 > $OUT_E'}
+",
+    );
+    let scheduler = serve_with(&project, &["--jobs", "2"]);
+    trigger(&project, &["wide"]);
+    until_blocked(&project, "tasks", 1, "slot");
+    let queue = project.json(&["queue"]);
+    let waiting: Vec<(&str, &str)> = queue["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["task"].as_str().unwrap(), one["reason"].as_str().unwrap()))
+        .collect();
+    assert!(waiting.contains(&("d", "`a`, `b`")) && waiting.contains(&("e", "`d`")), "{queue:#}");
+    project.write("go", "");
+    until_run(&project, 1, "succeeded");
+    leave(scheduler);
 }

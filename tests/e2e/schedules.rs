@@ -61,7 +61,8 @@ steps:
     project.runstone(&["schedules", "pause", "nosuch"]).code(4);
     let shown = project.json(&["schedules"]);
     assert_eq!((&shown[0]["state"], &shown[0]["next_at"]), (&"paused".into(), &serde_json::Value::Null));
-    let fires = |project: &Project| project.json(&["schedules", "--fires", "--limit", "1000"]).as_array().unwrap().len();
+    let fires =
+        |project: &Project| project.json(&["schedules", "--fires", "--limit", "1000"]).as_array().unwrap().len();
     let before = fires(&project);
     // Three seconds of its clock go by, by the clock that it fires by.
     let begun = std::time::Instant::now();

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use runstone_core::record::RunState;
-use runstone_core::service::record::{BackfillItem, BackfillRecord, BackfillState, SubmissionState};
+use runstone_core::service::record::{BackfillItem, BackfillRecord, BackfillState};
 use runstone_core::store::Store;
 use serde::Serialize;
 
@@ -162,6 +162,6 @@ fn set(store: &mut dyn Store, given: &str, state: BackfillState, context: &mut C
         let message = format!("backfill {} is {}", short(one.id), one.state.as_str());
         return Err(CommandError::new(ErrorKind::Refused, message));
     }
-    let live = one.submitted.iter().filter(|item| item.state != SubmissionState::Done).count();
+    let live = one.submitted.iter().filter(|item| !item.state.is_terminal()).count();
     context.terminal.print(&format!("backfill {} is {} ({live} runs not over)\n", short(one.id), state.as_str()))
 }

@@ -2,13 +2,10 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use runstone_core::service::oracle::{self, Finding, Snapshot};
-use runstone_core::store::Store;
 use runstone_core::time::Timestamp;
 use runstone_engine::project::{Origin, Project};
-use runstone_engine::service;
+use runstone_engine::service::{self, Extent};
 use serde::Serialize;
 
 use crate::args::FormatArgs;
@@ -27,8 +24,6 @@ const DAYS: i64 = 7;
 const DAY_US: i64 = 86_400_000_000;
 /// Runs that are looked at in detail at most.
 const MOST_RUNS: u32 = 5000;
-/// What schedulers do meanwhile is looked at in pieces: what is wrong is still so a moment later.
-const MOMENT: Duration = Duration::from_secs(1);
 
 /// Show what the project uses and where settings come from, and look for problems
 ///
@@ -227,13 +222,11 @@ fn service(project: &Project, all: bool, report: &mut Report) -> CommandResult<(
     if let Some((once, now)) = service::went_back(project, store.as_mut())? {
         report.problem(&service::ServeError::WentBack { once, now }.into());
     }
-    let (snapshot, since) = snapshot(store.as_mut(), all)?;
-    let mut findings = oracle::check(&snapshot);
-    if !findings.is_empty() {
-        std::thread::sleep(MOMENT);
-        let again: Vec<Finding> = oracle::check(&self::snapshot(store.as_mut(), all)?.0);
-        findings.retain(|finding| again.contains(finding));
-    }
+    let extent = match all {
+        true => Extent::All,
+        false => Extent::Since(Timestamp(now().0 - DAYS * DAY_US), MOST_RUNS),
+    };
+    let (snapshot, since, findings) = service::sweep(store.as_mut(), extent)?;
     let looked_at = [
         count(snapshot.schedules.len(), "schedule"),
         count(snapshot.fires.len(), "fire"),
@@ -248,14 +241,6 @@ fn service(project: &Project, all: bool, report: &mut Report) -> CommandResult<(
     let news = findings.into_iter().filter(|finding| !report.problems.contains(finding)).collect::<Vec<_>>();
     report.problems.extend(news);
     Ok(())
-}
-
-fn snapshot(store: &mut dyn Store, all: bool) -> CommandResult<(Snapshot, Option<Timestamp>)> {
-    if all {
-        return Ok((Snapshot::read(store)?, None));
-    }
-    let (snapshot, since) = Snapshot::read_since(store, Timestamp(now().0 - DAYS * DAY_US), MOST_RUNS)?;
-    Ok((snapshot, Some(since)))
 }
 
 fn disk(project: &Project, report: &mut Report) {

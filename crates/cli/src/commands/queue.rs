@@ -2,21 +2,25 @@
 
 use std::collections::HashMap;
 
-use runstone_core::record::{RunId, TaskState};
+use runstone_core::graph::Graph;
+use runstone_core::record::{RunId, RunRecord, RunState, TaskRecord, TaskState};
 use runstone_core::service::queue::{Blocker, blocker};
 use runstone_core::service::record::{PoolRecord, SchedulerRecord, SchedulerState, SubmissionRecord, SubmissionState};
 use runstone_core::store::{RunFilter, Store};
 use runstone_core::time::Timestamp;
+use runstone_engine::Home;
 use serde::Serialize;
 
 use crate::args::FormatArgs;
 use crate::context::Context;
+use crate::definition;
 use crate::error::CommandResult;
 use crate::render::quantity::duration;
 use crate::render::style::{BOLD, DIM};
 use crate::render::table::{Cell, Column, Table};
 use crate::render::time::Rfc3339;
 use crate::render::{Layout, count};
+use crate::terminal::Terminal;
 
 /// How many queued runs of each pipeline are looked at.
 const PER_PIPELINE: u32 = 1000;
@@ -78,14 +82,14 @@ struct WaitingTask {
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
-    let (_, mut store) = context.open()?;
-    let layout = context.layout();
+    let (project, mut store) = context.open()?;
+    let (layout, home) = (context.layout(), Home::of(&project));
     let schedulers = store.schedulers(0)?;
     let live = store.live_submissions(PER_PIPELINE)?;
     let view = QueueView {
         schedulers: schedulers.iter().map(|one| scheduler(one, &live)).collect(),
         runs: waiting_runs(store.as_mut(), &live, &schedulers, layout.now)?,
-        tasks: waiting_tasks(store.as_mut(), &live)?,
+        tasks: waiting_tasks(store.as_mut(), &live, &home, &mut context.terminal)?,
     };
     if args.format.json {
         return context.terminal.print_json(&view);
@@ -159,7 +163,7 @@ fn why_queued(
     match blocker(one, live, schedulers) {
         Blocker::Ready => ("ready", "nothing; a scheduler takes it next".to_owned()),
         Blocker::NoScheduler => ("no_scheduler", "no scheduler is alive; `runstone serve` starts one".to_owned()),
-        Blocker::Group(number) => ("overlap", format!("run #{number} of the same schedule is not over")),
+        Blocker::Group(number) => ("overlap", format!("run #{number} of the same pipeline is not over")),
         Blocker::Capacity { ahead: 0 } => {
             ("capacity", "schedulers drive as many runs as they may; it is the next".to_owned())
         }
@@ -201,7 +205,38 @@ fn usual_time(store: &mut dyn Store, pipeline: &str) -> CommandResult<Option<u64
     Ok(times.get(times.len() / 2).copied())
 }
 
-fn waiting_tasks(store: &mut dyn Store, live: &[SubmissionRecord]) -> CommandResult<Vec<WaitingTask>> {
+/// What must be over before the tasks of a step begin: names of steps and files, by the name of the step. None where the
+/// definition cannot be read any more.
+type Needs = HashMap<String, Vec<String>>;
+
+fn needs(store: &mut dyn Store, run: &RunRecord, home: &Home, terminal: &mut Terminal) -> Option<Needs> {
+    let text = store.definition(&run.definition).ok()??;
+    let pipeline = definition::load_text(&run.definition_path, &text, home, terminal).ok()?;
+    let graph = Graph::new(&pipeline);
+    let label = |node: usize| graph.label(&pipeline, node).to_owned();
+    let of_node = |node: usize| graph.nodes[node].needs.iter().map(|need| label(need.node)).collect();
+    Some((0..graph.nodes.len()).map(|node| (label(node), of_node(node))).collect())
+}
+
+/// Why a task that may not even stand in a line has not begun.
+fn why_waiting(task: &TaskRecord, tasks: &[TaskRecord], needs: Option<&Needs>) -> (&'static str, String) {
+    let Some(needs) = needs.and_then(|needs| needs.get(&task.step)) else {
+        return ("dependency", "steps that it needs, or a free place among the steps at once".to_owned());
+    };
+    let is_open = |need: &&String| tasks.iter().any(|one| one.step == **need && !one.state.is_terminal());
+    let open: Vec<&str> = needs.iter().filter(is_open).map(String::as_str).collect();
+    match open.as_slice() {
+        [] => ("slot", "a free place among the steps that run at once (`jobs`, `max_parallel`)".to_owned()),
+        open => ("dependency", open.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn waiting_tasks(
+    store: &mut dyn Store,
+    live: &[SubmissionRecord],
+    home: &Home,
+    terminal: &mut Terminal,
+) -> CommandResult<Vec<WaitingTask>> {
     let pools = store.pools()?;
     let mut in_line: HashMap<(RunId, u32), String> = HashMap::new();
     for pool in &pools {
@@ -209,12 +244,16 @@ fn waiting_tasks(store: &mut dyn Store, live: &[SubmissionRecord]) -> CommandRes
             in_line.insert((one.run, one.task), pool_reason(pool, place, one.slots));
         }
     }
-    let filter = RunFilter { state: Some(runstone_core::record::RunState::Running), ..RunFilter::default() };
+    let filter = RunFilter { state: Some(RunState::Running), ..RunFilter::default() };
     let submitted: HashMap<RunId, &SubmissionRecord> = live.iter().map(|one| (one.run, one)).collect();
     let mut waiting = Vec::new();
     for run in store.runs(&filter)? {
-        let driven = submitted.get(&run.id).is_none_or(|one| one.state == SubmissionState::Running);
-        for task in store.tasks(run.id)?.iter().filter(|task| driven && !task.state.is_terminal()) {
+        if submitted.get(&run.id).is_some_and(|one| one.state != SubmissionState::Running) {
+            continue;
+        }
+        let tasks = store.tasks(run.id)?;
+        let needs = needs(store, &run, home, terminal);
+        for task in tasks.iter().filter(|task| !task.state.is_terminal()) {
             let name = runstone_core::cell::task_name(&task.step, &task.cell);
             let (blocker, reason) = match (in_line.get(&(run.id, task.index)), task.state) {
                 (Some(reason), _) => ("pool", reason.clone()),
@@ -225,7 +264,7 @@ fn waiting_tasks(store: &mut dyn Store, live: &[SubmissionRecord]) -> CommandRes
                         |why| format!("its last attempt failed ({why}); the next one is due later"),
                     ),
                 ),
-                (None, TaskState::Waiting) => ("dependency", "steps that it needs, or a free slot".to_owned()),
+                (None, TaskState::Waiting) => why_waiting(task, &tasks, needs.as_ref()),
                 (None, _) => continue,
             };
             waiting.push(WaitingTask { run: run.number, task: name, blocker, reason });

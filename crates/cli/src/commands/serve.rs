@@ -15,6 +15,9 @@ use crate::logging::{self, LogFormat, LogLevel};
 /// Connections that runs share: enough to keep a disk busy, few enough for a server with its defaults.
 const CONNECTIONS: usize = 16;
 
+/// Connections that claim runs.
+const CLAIMERS: usize = 4;
+
 /// Run schedules, triggers, backfills and submitted runs until told to stop
 ///
 /// All pipelines under a folder are read, and read again when they change. With the embedded database there is one
@@ -74,6 +77,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let options = ServiceOptions {
         pipelines: folder,
         capacity: args.max_runs.get(),
+        claimers: if is_embedded { 1 } else { CLAIMERS },
         ttl: Duration::from_secs(args.lease.into()),
         poll: Duration::from_millis(500),
         reload: Duration::from_secs(2),

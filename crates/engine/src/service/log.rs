@@ -19,8 +19,8 @@ impl Reporter for LogReporter {
             RunEvent::RunStarted { tasks, resumed: false, .. } => info!(run, pipeline, tasks, "run started"),
             RunEvent::RunStarted { tasks, .. } => info!(run, pipeline, tasks, "run taken over"),
             RunEvent::TaskEnded { task, state: TaskState::Failed, message, exit_code, .. } => {
-                let message = message.as_deref().unwrap_or_default();
-                error!(run, pipeline, task = task.name, exit_code, message, "task failed");
+                let cause = message.as_deref();
+                error!(run, pipeline, task = task.name, exit_code, cause, "task failed");
             }
             RunEvent::TaskEnded { task, state, wall_us, .. } => {
                 info!(run, pipeline, task = task.name, state = state.as_str(), ms = wall_us / 1000, "task ended");
@@ -30,7 +30,7 @@ impl Reporter for LogReporter {
             }
             RunEvent::Warning { message } => warn!(run, pipeline, "{message}"),
             RunEvent::RunEnded { state, reason, wall_us, .. } => {
-                let reason = reason.as_deref().unwrap_or_default();
+                let reason = reason.as_deref();
                 info!(run, pipeline, state = state.as_str(), reason, ms = wall_us / 1000, "run ended");
             }
             RunEvent::TaskStarted { task, attempt } => {

@@ -14,6 +14,7 @@ mod log;
 mod pipelines;
 mod runs;
 mod shell;
+mod sweep;
 mod watch;
 mod water;
 
@@ -30,6 +31,7 @@ use crate::project::Project;
 
 pub use pipelines::{Discovered, discover};
 pub use shell::{lock_out_others, serve};
+pub use sweep::{Extent, sweep};
 pub use water::{adopt_restore, went_back};
 
 /// How a scheduler is set up.
@@ -39,6 +41,8 @@ pub struct ServiceOptions {
     pub pipelines: PathBuf,
     /// How many runs at once.
     pub capacity: u32,
+    /// How many claims are made at once; at least one.
+    pub claimers: usize,
     /// How long a lease lasts after its renewal.
     pub ttl: Duration,
     /// How often the record is looked at for what others asked for.

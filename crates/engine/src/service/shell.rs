@@ -21,7 +21,7 @@ use super::asks::Asker;
 use super::pipelines::Folder;
 use super::runs::{Driven, Shop};
 use super::water::Mark;
-use super::{Notices, ServeError, Service, ServiceControl, ServiceOptions, watch};
+use super::{Notices, ServeError, Service, ServiceControl, ServiceOptions, sweep, watch};
 use crate::clock;
 use crate::driver::Control;
 use crate::environment;
@@ -38,6 +38,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long a scheduler that lost its lease waits for the threads of its runs before it begins anew.
 const SETTLING: Duration = Duration::from_secs(30);
+/// How often the record is looked through for what must not be.
+const SWEEP: Duration = Duration::from_secs(600);
 /// The service manager hears of the loop at least so often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
@@ -93,7 +95,11 @@ pub fn serve(
         lease: Asker::start("lease", store.reopen()?).map_err(thread)?,
         fires: Asker::start("fires", store.reopen()?).map_err(thread)?,
         queue: Asker::start("queue", store.reopen()?).map_err(thread)?,
+        claims: (0..service.options.claimers)
+            .map(|_| Asker::start("claims", store.reopen()?).map_err(thread))
+            .collect::<Result<_, ServeError>>()?,
         watch: Asker::start("watch", store.reopen()?).map_err(thread)?,
+        sweep: Asker::start("sweep", store.reopen()?).map_err(thread)?,
     };
     let marker = site.objects.marker();
     let mut shell = Shell {
@@ -126,7 +132,10 @@ struct Askers {
     lease: Asker,
     fires: Asker,
     queue: Asker,
+    /// Several, because after the death of another scheduler there is much to be claimed at once.
+    claims: Vec<Asker>,
     watch: Asker,
+    sweep: Asker,
 }
 
 /// What outlives an incarnation.
@@ -198,6 +207,7 @@ struct Incarnation<'s> {
     abandoned: Arc<AtomicBool>,
     id: SchedulerId,
     wake: Option<(u64, Option<runstone_core::time::Timestamp>)>,
+    next_sweep: Instant,
     over: bool,
 }
 
@@ -277,6 +287,7 @@ impl<'s> Incarnation<'s> {
             abandoned: Arc::new(AtomicBool::new(false)),
             id,
             wake: None,
+            next_sweep: Instant::now() + SWEEP / 10,
             over: false,
         }))
     }
@@ -303,6 +314,10 @@ impl<'s> Incarnation<'s> {
                 self.take(event);
             }
             self.let_rested_go_on();
+            if Instant::now() >= self.next_sweep {
+                self.next_sweep = Instant::now() + SWEEP;
+                self.shell.askers.sweep.run(sweep::look_after);
+            }
             let due = self.wake.is_some_and(|(steady, wall)| {
                 clock::boot_micros() >= steady || wall.is_some_and(|wall| clock::now() >= wall)
             });
@@ -413,7 +428,9 @@ impl<'s> Incarnation<'s> {
                 self.ask(&askers.fires, Ask::Schedules, move |store| Ok(Input::Schedules(store.schedules(after_rev)?)));
             }
             Command::ReloadSchedules(ids) => {
-                self.ask(&askers.fires, Ask::Schedules, move |store| Ok(Input::Schedules(store.schedules_by_id(&ids)?)));
+                self.ask(&askers.fires, Ask::Schedules, move |store| {
+                    Ok(Input::Schedules(store.schedules_by_id(&ids)?))
+                });
             }
             Command::Decide(decisions) => self.decide(&askers.fires, decisions),
             Command::Look => {
@@ -426,7 +443,8 @@ impl<'s> Incarnation<'s> {
             }
             Command::Claim(run) => {
                 let id = self.id;
-                self.ask(&askers.queue, Ask::Claim(run), move |store| {
+                let claimer = usize::try_from(run.0.as_u64_pair().1).unwrap_or(0) % askers.claims.len().max(1);
+                self.ask(&askers.claims[claimer], Ask::Claim(run), move |store| {
                     let claimed = store.claim(run, id, clock::now())?.map(Box::new);
                     Ok(Input::Claimed { run, claimed })
                 });

@@ -62,7 +62,7 @@ pub struct Place {
     /// The name of the machine (or container). Machines that share a project's folder have different ones.
     #[serde(default)]
     pub host: String,
-    /// See [`boot_id`].
+    /// The kernel's identity of the boot, `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
     /// The namespace of process numbers.
     #[serde(default)]
