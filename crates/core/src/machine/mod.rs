@@ -564,6 +564,10 @@ impl Machine {
                 self.out.push(Command::Finish { task, next: TaskState::Retrying, reason, again: Some(at) });
                 self.rest(task, at);
             }
+            // Only because the run was stopped it is not tried again.
+            Some(_) if self.stopping.is_some() => {
+                self.finish(task, TaskState::Cancelled, Some(format!("the run was stopped; {}", failure.message)));
+            }
             _ => {
                 let reason = self.failed(task, &failure);
                 self.finish(task, TaskState::Failed, Some(failure.message));
