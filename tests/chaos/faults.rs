@@ -16,6 +16,7 @@ enum Fault {
     KillReaper,
     KillAll,
     RestartDatabase,
+    StopDatabase,
     CutConnections,
 }
 
@@ -52,6 +53,7 @@ pub(crate) struct Counts {
     pub(crate) terminations: u32,
     pub(crate) reapers: u32,
     pub(crate) restarts: u32,
+    pub(crate) outages: u32,
     pub(crate) cuts: u32,
     pub(crate) cancels: u32,
 }
@@ -81,9 +83,15 @@ impl Trouble {
         let mut backfilled = false;
         while begun.elapsed() < length {
             self.do_what_is_due(world);
+            for slot in world.vacant() {
+                // One that found no database is started again, as by a service manager.
+                if self.later.iter().all(|(_, other, _)| *other != slot) {
+                    self.start_later(slot);
+                }
+            }
             if Instant::now() >= next_fault {
                 self.fault(world);
-                next_fault = Instant::now() + Duration::from_millis(self.dice.between(1500, 5000));
+                next_fault = Instant::now() + Duration::from_millis(self.dice.between(1000, 4000));
             }
             if Instant::now() >= next_wish {
                 self.wish(world);
@@ -139,6 +147,7 @@ impl Trouble {
                 Fault::KillReaper,
                 Fault::KillAll,
                 Fault::RestartDatabase,
+                Fault::StopDatabase,
                 Fault::CutConnections,
             ];
             self.dice.shuffle(&mut self.faults);
@@ -171,8 +180,12 @@ impl Trouble {
                 }
             }
             Fault::RestartDatabase => {
-                world.server.crash_and_restart();
+                world.without_database(Duration::ZERO);
                 self.counts.restarts += 1;
+            }
+            Fault::StopDatabase => {
+                world.without_database(LEASE * 5 / 2);
+                self.counts.outages += 1;
             }
             Fault::CutConnections => self.cut(world),
         }

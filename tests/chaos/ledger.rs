@@ -21,7 +21,10 @@ pub(crate) struct Ledger(Vec<Entry>);
 impl Ledger {
     /// Reads the file. A line that is not whole is a finding.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        Self::parse(&std::fs::read_to_string(path).unwrap_or_default())
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
         let entry = |line: &str| {
             let fields: Vec<&str> = line.split(' ').collect();
             let [what, attempt, run, at] = fields[..] else { return None };
@@ -121,4 +124,93 @@ impl Ledger {
 fn name(attempt: &AttemptRecord) -> String {
     let task = runstone_core::cell::task_name(&attempt.step, &attempt.cell);
     format!("attempt {} of #{}/{task} ({})", attempt.number, attempt.run_number, attempt.uuid)
+}
+
+#[cfg(test)]
+mod tests {
+    use runstone_core::hash::{ContentHash, Fingerprint};
+    use runstone_core::record::{NodeId, RunEnvironment, RunRecord, RunState};
+    use runstone_core::time::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn run() -> RunRecord {
+        RunRecord {
+            id: RunId(Uuid::from_u128(1)),
+            number: 7,
+            pipeline: "p".to_owned(),
+            definition: ContentHash::of(b""),
+            definition_path: "p.yaml".to_owned(),
+            params: serde_json::json!({}),
+            request: serde_json::json!({}),
+            trigger: "manual".to_owned(),
+            state: RunState::Succeeded,
+            reason: None,
+            created: Timestamp(0),
+            ended: Some(Timestamp(100)),
+            epoch: 1,
+            store_marker: Uuid::from_u128(2),
+            partition: None,
+            environment: RunEnvironment::default(),
+            cancel: None,
+        }
+    }
+
+    /// The attempts of one task: the last one succeeded.
+    fn snapshot(attempts: u32) -> Snapshot {
+        let attempt = |number: u32| AttemptRecord {
+            id: NodeId(number.into()),
+            uuid: uuid(number),
+            run: run().id,
+            run_number: 7,
+            task: 0,
+            pipeline: "p".to_owned(),
+            step: "s".to_owned(),
+            cell: String::new(),
+            number,
+            kind: AttemptKind::Run,
+            state: if number == attempts { AttemptState::Succeeded } else { AttemptState::Failed },
+            fingerprint: Fingerprint::from_bytes([0; 32]),
+            created: Timestamp(0),
+            end: None,
+            reused_from: None,
+        };
+        Snapshot { runs: vec![run()], attempts: (1..=attempts).map(attempt).collect(), ..Snapshot::default() }
+    }
+
+    fn uuid(number: u32) -> Uuid {
+        Uuid::from_u128(0xa0 + u128::from(number))
+    }
+
+    fn findings(attempts: u32, lines: &[(&str, u32, i64)]) -> Vec<String> {
+        let line = |(what, attempt, at): &(&str, u32, i64)| format!("{what} {} 7 {at}\n", uuid(*attempt));
+        Ledger::parse(&lines.iter().map(line).collect::<String>()).unwrap().check(&snapshot(attempts))
+    }
+
+    #[track_caller]
+    fn assert_finds(part: &str, attempts: u32, lines: &[(&str, u32, i64)]) {
+        let found = findings(attempts, lines);
+        assert!(found.iter().any(|one| one.contains(part)), "{found:?}");
+    }
+
+    #[test]
+    fn what_agrees_is_no_finding() {
+        assert_eq!(findings(2, &[("begin", 1, 1), ("goes_on", 1, 2), ("begin", 2, 3), ("end", 2, 4)]), [""; 0]);
+    }
+
+    #[test]
+    fn what_does_not_agree_is_one() {
+        assert_finds("began 2 times", 1, &[("begin", 1, 1), ("begin", 1, 2), ("end", 1, 3)]);
+        assert_finds("is not on record", 1, &[("begin", 1, 1), ("end", 1, 2), ("begin", 2, 3)]);
+        assert_finds("ended 0 times", 1, &[("begin", 1, 1)]);
+        assert_finds("succeeded on record, and began 0 times", 1, &[]);
+        assert_finds(
+            "went on while attempt 2",
+            2,
+            &[("begin", 1, 1), ("begin", 2, 2), ("goes_on", 1, 3), ("end", 2, 4)],
+        );
+        assert_finds("is after the end of its run #7", 1, &[("begin", 1, 99), ("end", 1, 101)]);
+        assert!(Ledger::parse("begin \n").is_err());
+    }
 }

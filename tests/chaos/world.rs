@@ -19,6 +19,8 @@ use crate::postgres::{Durability, Server};
 pub(crate) const SCHEDULERS: usize = 3;
 /// Their lease: as short as tests need it.
 pub(crate) const LEASE: Duration = Duration::from_secs(4);
+/// As long as a scheduler may take from its start to its registration.
+const BEGINNING: Duration = Duration::from_secs(5);
 /// Longer than any command or any shutdown takes, on a slow machine with other work to do.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -28,6 +30,8 @@ struct Slot {
     /// Stopped by a signal, and not yet woken. While it is, or was, others may end it.
     frozen: bool,
     starts: u32,
+    /// When the process was started.
+    since: Instant,
 }
 
 /// Everything. Dropping it leaves no process behind; the folder stays where a test fails.
@@ -37,6 +41,8 @@ pub(crate) struct World {
     pub(crate) server: Server,
     slots: Vec<Slot>,
     begun: Instant,
+    /// When the database was stopped last.
+    outage: Option<Instant>,
     /// What must not have happened.
     pub(crate) surprises: Vec<String>,
 }
@@ -50,8 +56,11 @@ impl World {
         }
         let server = Server::private(Durability::Memory);
         server.admin("postgres").execute("CREATE DATABASE chaos");
-        let slots = (0..SCHEDULERS).map(|_| Slot { process: None, frozen: false, starts: 0 }).collect();
-        let world = Self { folder: Some(folder), path, server, slots, begun: Instant::now(), surprises: Vec::new() };
+        let slots =
+            (0..SCHEDULERS).map(|_| Slot { process: None, frozen: false, starts: 0, since: Instant::now() }).collect();
+        let begun = Instant::now();
+        let (outage, surprises) = (None, Vec::new());
+        let world = Self { folder: Some(folder), path, server, slots, begun, outage, surprises };
         for (name, text) in PIPELINES {
             world.write(&format!("pipelines/{name}"), text);
         }
@@ -147,7 +156,7 @@ impl World {
             self.command(&["serve", "--pipelines", "pipelines", "--lease", &lease, "--jobs", "8", "--max-runs", "12"]);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let process = command.spawn().unwrap();
-        self.slots[slot] = Slot { process: Some(process), frozen: false, starts: number + 1 };
+        self.slots[slot] = Slot { process: Some(process), frozen: false, starts: number + 1, since: Instant::now() };
     }
 
     /// The places with a scheduler that is not stopped.
@@ -157,12 +166,29 @@ impl World {
         (0..SCHEDULERS).filter(is_running).collect()
     }
 
-    /// A scheduler that leaves unasked is a surprise, unless it was stopped for so long that another one ended it.
+    /// The places without a scheduler.
+    pub(crate) fn vacant(&mut self) -> Vec<usize> {
+        (0..SCHEDULERS).for_each(|slot| self.look_after(slot));
+        (0..SCHEDULERS).filter(|slot| self.slots[*slot].process.is_none()).collect()
+    }
+
+    /// Stops the database as a power failure would, and starts it again after a while.
+    pub(crate) fn without_database(&mut self, length: Duration) {
+        self.outage = Some(Instant::now());
+        self.server.crash();
+        std::thread::sleep(length);
+        self.server.restart();
+    }
+
+    /// A scheduler that leaves unasked is a surprise, unless it was stopped for so long that another one ended it, or
+    /// found no database when it was started: then whoever started it does so again.
     fn look_after(&mut self, slot: usize) {
+        let outage = self.outage;
         let place = &mut self.slots[slot];
         let Some(status) = place.process.as_mut().and_then(|process| process.try_wait().unwrap()) else { return };
         place.process = None;
-        if !place.frozen {
+        let could_not_begin = outage.is_some_and(|at| at >= place.since && at < place.since + BEGINNING);
+        if !place.frozen && !could_not_begin {
             let number = place.starts - 1;
             self.surprises
                 .push(format!("scheduler {slot} left by itself with {status}: see log/serve-{slot}-{number}"));
@@ -209,7 +235,7 @@ impl World {
         match wait(&mut process) {
             Some(status) if status.success() => {}
             Some(status) => {
-                self.surprises.push(format!("asked to leave, scheduler {slot}-{number} ended with {status}"))
+                self.surprises.push(format!("asked to leave, scheduler {slot}-{number} ended with {status}"));
             }
             None => {
                 self.surprises.push(format!("asked to leave, scheduler {slot}-{number} stays"));

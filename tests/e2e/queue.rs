@@ -97,14 +97,13 @@ pipeline: wide
 steps:
   a: {run: './wait.sh go; echo 1 > $OUT_A'}
   b: {run: './wait.sh go; echo 1 > $OUT_B'}
-  c: {run: './wait.sh go; echo 1 > $OUT_C'}
   d: {in: {a: a, b: b}, run: 'echo 1 > $OUT_D'}
   e: {in: {d: d}, run: 'echo 1 > $OUT_E'}
 ",
     );
-    let scheduler = serve_with(&project, &["--jobs", "2"]);
+    let scheduler = serve(&project);
     trigger(&project, &["wide"]);
-    until_blocked(&project, "tasks", 1, "slot");
+    until_blocked(&project, "tasks", 1, "dependency");
     let queue = project.json(&["queue"]);
     let waiting: Vec<(&str, &str)> = queue["tasks"]
         .as_array()
