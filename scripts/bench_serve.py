@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measures the scheduler on a Postgres of its own: throughput, punctuality, idling, take-over, growth.
+"""Measures the scheduler on a Postgres of its own: throughput, memory, punctuality, idling, take-over, growth.
 
     scripts/bench_serve.py target/release/runstone [scenario ...]
 
-Scenarios: throughput idle spread instant takeover. Each starts a fresh server with fsync on, in a temporary folder.
+Scenarios: throughput flat idle spread instant takeover. Each starts a fresh server with fsync on, in a temporary folder.
 Numbers depend on the machine; docs/performance.md has some, with the machine they were measured on.
 """
 import json, os, pathlib, pwd, shutil, signal, subprocess, sys, tempfile, time
@@ -103,6 +103,11 @@ def peak_mib(process):
     return int(next(line for line in text.splitlines() if line.startswith("VmHWM")).split()[1]) // 1024
 
 
+def rss_mib(process):
+    text = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) // 1024
+
+
 NOTHING = "steps:\n  a: {cache: never, run: ':', out: {a: {optional: true}}}\n"
 
 
@@ -123,6 +128,23 @@ def throughput(world, runs=100, width=100):
     overlap = world.server.ask("select max(n) from (select (select count(*) from run b where b.created <= a.created and b.ended > a.created) n from run a) x")
     return {"attempts": count, "per_second": round(count / seconds), "runs_at_once": int(overlap),
             "bytes_per_attempt": (after - before) // count, "peak_mib": peak_mib(process)}
+
+
+def flat(world, rounds=10, runs=100, width=100):
+    """The memory of a scheduler after each round of 10,000 attempts, MiB."""
+    cells = ", ".join(str(number) for number in range(width))
+    for number in range(runs):
+        world.pipeline(f"wide{number}", f"steps:\n  a: {{matrix: {{n: [{cells}]}}, cache: never, run: ':', out: {{a: {{optional: true}}}}}}\n")
+    process = world.serve("--max-runs", "16")
+    world.wait("select count(*) from pipeline", lambda found: found == str(runs))
+    used = []
+    for _ in range(rounds):
+        for number in range(runs):
+            world.run("trigger", f"wide{number}")
+        world.wait("select count(*) from submission where state <> 'done'", lambda found: found == "0")
+        used.append(rss_mib(process))
+    count = int(world.server.ask("select count(*) from attempt where state = 'succeeded'"))
+    return {"attempts": count, "rss_mib": used, "peak_mib": peak_mib(process)}
 
 
 def idle(world, schedules=10_000, seconds=30):
@@ -192,7 +214,7 @@ def takeover(world, runs=1_000):
     return {"runs": runs, "seconds_after_the_lease": round(last - expires, 2)}
 
 
-SCENARIOS = {one.__name__: one for one in (throughput, idle, spread, instant, takeover)}
+SCENARIOS = {one.__name__: one for one in (throughput, flat, idle, spread, instant, takeover)}
 
 
 def main():

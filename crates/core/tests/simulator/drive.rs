@@ -22,7 +22,7 @@ use crate::host::{Outcome, PickUp, Pid};
 use crate::model::{Mutation, Rows};
 use crate::plans::Plan;
 use crate::shell::{Mail, Proc, What};
-use crate::world::{EPOCH, Event, SECOND, World};
+use crate::world::{Event, SECOND, World};
 
 /// What a driver hears.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl World {
                 let regardless = self.breaks(Mutation::AdoptsWithoutLock);
                 if !self.host.lock(claim.run, pid, regardless) {
                     let wait = Mail::Driver { run: claim.run, claims: claim.claims, note: Note::TryLock };
-                    return self.after(300_000, Event::Arrive(pid, wait));
+                    return self.after(self.config.pace.ttl / 50, Event::Arrive(pid, wait));
                 }
                 let what = match driver.owner {
                     None => What::Create(claim, Box::new(driver.new_run())),
@@ -195,7 +195,7 @@ impl World {
         if driver.hands_over && driver.committing.is_none() {
             return;
         }
-        let now = Timestamp(EPOCH + i64::try_from(self.now(proc.place).steady).unwrap());
+        let now = self.true_time(self.now(proc.place).steady);
         let Some(machine) = &mut driver.machine else { return };
         for command in machine.step(input, now) {
             self.carry_out(pid, driver, command, now);

@@ -29,7 +29,7 @@ impl World {
         self.after(pause, Event::Fault);
     }
 
-    fn anybody(&mut self) -> Option<Pid> {
+    pub(crate) fn anybody(&mut self) -> Option<Pid> {
         let pids: Vec<Pid> = self.procs.keys().copied().collect();
         self.dice.pick(&pids).copied()
     }
@@ -72,14 +72,14 @@ impl World {
         self.clock_jumped(place);
     }
 
-    fn a_supervisor_dies(&mut self) {
+    pub(crate) fn a_supervisor_dies(&mut self) {
         let running: Vec<_> = self.host.running.values().flatten().copied().collect();
         if let Some(attempt) = self.dice.pick(&running) {
             self.kill_supervisor(*attempt);
         }
     }
 
-    fn somebody_is_to_leave(&mut self) {
+    pub(crate) fn somebody_is_to_leave(&mut self) {
         if let Some(pid) = self.anybody() {
             self.note(|| format!("{pid} is asked to leave"));
             self.after(1, Event::Arrive(pid, Mail::Drain));

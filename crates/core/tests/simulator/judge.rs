@@ -7,16 +7,16 @@ use runstone_core::service::store::ServiceStore;
 
 use crate::host::PickUp;
 use crate::people::compiled;
-use crate::world::{Config, EPOCH, SECOND, World};
+use crate::world::{Config, SECOND, World};
 
 /// How long things go wrong.
 const BUSY: u64 = 150 * SECOND;
 
-/// How long after that every schedule has to be up to date.
-const SETTLES: u64 = 60 * SECOND;
+/// How many leases after that every schedule has to be up to date.
+const SETTLES: u64 = 4;
 
-/// How long the queue may take after that, for each run that is left.
-const FOR_EACH: u64 = 150 * SECOND;
+/// How many leases the queue may take after that, for each run that is left.
+const FOR_EACH: u64 = 10;
 
 /// What came of a world.
 #[derive(Debug)]
@@ -45,13 +45,14 @@ pub(crate) fn live(seed: u64, config: Config, logged: bool) -> Report {
 pub(crate) fn finish(world: &mut World) {
     world.calm();
     world.people_let_everything_go_on();
-    world.run_until(world.at + SETTLES);
+    let ttl = world.config.pace.ttl;
+    world.run_until(world.at + SETTLES * ttl);
     if !world.violations.is_empty() {
         return;
     }
     world.check_that_nothing_is_late();
     world.people_remove_every_file();
-    let limit = world.at + SETTLES + FOR_EACH * (1 + world.model.live.len() as u64);
+    let limit = world.at + (SETTLES + FOR_EACH * (1 + world.model.live.len() as u64)) * ttl;
     let ended = !world.run_while(limit, |world| !world.is_quiet());
     if ended && world.violations.is_empty() {
         let left = world.what_is_left();
@@ -114,8 +115,8 @@ impl World {
     }
 
     /// Every schedule that fires has decided what was due some seconds ago.
-    fn check_that_nothing_is_late(&mut self) {
-        let now = EPOCH + i64::try_from(self.at - 10 * SECOND).unwrap();
+    pub(crate) fn check_that_nothing_is_late(&mut self) {
+        let now = self.true_time(self.at - 10 * SECOND).0;
         let mut late = Vec::new();
         for schedule in self.model.schedules.values().filter(|one| one.active && !one.paused) {
             let Some(compiled) = compiled(schedule) else {

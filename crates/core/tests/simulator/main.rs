@@ -16,6 +16,7 @@ mod faults;
 mod host;
 mod judge;
 mod model;
+mod months;
 mod mutations;
 mod people;
 mod plans;

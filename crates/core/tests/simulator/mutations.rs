@@ -15,7 +15,7 @@ fn found(mutation: Mutation, from: u64) -> Option<(u64, String)> {
             Mutation::AdoptsWithoutLock => (pauses, true, 0),
             _ => (Faults::ALL, false, 5),
         };
-        let config = Config { schedulers: 3, faults, people: true, slow, stragglers, mutation: Some(mutation) };
+        let config = Config { faults, people: true, slow, stragglers, mutation: Some(mutation), ..Config::quiet(3) };
         let first = live(seed, config, false).violations.into_iter().next()?;
         Some((seed, first))
     })

@@ -44,6 +44,12 @@ impl Plan {
         Self { name: name.to_owned(), steps, schedules, present: true }
     }
 
+    /// Whose steps are tried again so often.
+    pub(crate) fn with_retries(mut self, retries: u32) -> Self {
+        self.steps.iter_mut().for_each(|step| step.retries = retries);
+        self
+    }
+
     /// Whose steps take so many slots of the pool.
     pub(crate) fn with_slots(mut self, slots: u32) -> Self {
         self.steps.iter_mut().for_each(|step| step.slots = slots);

@@ -14,7 +14,7 @@ fn config(seed: u64) -> Config {
         _ => Faults::ALL,
     };
     let stragglers = if faults.database { [0, 5, 60][usize::try_from(seed / 8 % 3).unwrap()] } else { 0 };
-    Config { schedulers, faults, people: true, slow: seed % 11 == 7, stragglers, mutation: None }
+    Config { faults, people: true, slow: seed % 11 == 7, stragglers, ..Config::quiet(schedulers) }
 }
 
 fn check(seed: u64) -> Report {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::drive::{Driver, Note};
 use crate::host::Pid;
 use crate::model::Mutation;
-use crate::world::{EPOCH, Event, SECOND, World};
+use crate::world::{Event, Pace, SECOND, World};
 
 pub(crate) const TTL: u64 = 15 * SECOND;
 
@@ -146,15 +146,16 @@ impl World {
 
     fn new_machine(&mut self, capacity: u32) -> (SchedulerId, Machine) {
         let id = SchedulerId(self.dice.uuid());
+        let Pace { ttl, margin, renew, poll, .. } = self.config.pace;
         let settings = Settings {
             id,
             project: self.project,
             store_marker: self.store_marker,
             capacity: if self.breaks(Mutation::CapacityNotCounted) { 1000 } else { capacity },
-            ttl_us: TTL,
-            margin_us: 5 * SECOND,
-            renew_us: 5 * SECOND,
-            poll_us: SECOND,
+            ttl_us: ttl,
+            margin_us: margin,
+            renew_us: renew,
+            poll_us: poll,
             grace_us: 10 * SECOND,
             watch_us: 3 * SECOND,
         };
@@ -171,13 +172,13 @@ impl World {
             version: String::new(),
             store_marker: self.store_marker,
             capacity: proc.capacity,
-            ttl_ms: TTL / 1000,
+            ttl_ms: self.config.pace.ttl / 1000,
         };
         self.call(pid, proc, What::Register(Box::new(new)));
     }
 
     pub(crate) fn now(&self, place: usize) -> Now {
-        let wall = Timestamp(EPOCH + i64::try_from(self.at).unwrap() + self.skew[place]);
+        let wall = Timestamp(self.true_time(self.at).0 + self.skew[place]);
         Now { wall, steady: self.at + 1_000_000 * place as u64 }
     }
 
@@ -327,7 +328,7 @@ impl World {
         match mail {
             Mail::Registered(id, Some(asked)) if id == proc.id => self.feed(pid, proc, Input::Registered { asked }),
             Mail::Registered(id, None) if id == proc.id => {
-                self.after(SECOND / 2, Event::Arrive(pid, Mail::Register(id)));
+                self.after(self.config.pace.ttl / 30, Event::Arrive(pid, Mail::Register(id)));
             }
             Mail::Register(id) if id == proc.id => self.register(pid, proc),
             // Of an identity that this process had before.

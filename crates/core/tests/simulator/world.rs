@@ -14,7 +14,7 @@ use crate::dice::Dice;
 use crate::host::{Host, Outcome, Pid};
 use crate::model::{Model, Mutation};
 use crate::plans::Plan;
-use crate::shell::{Call, Mail, Proc};
+use crate::shell::{Call, Mail, Proc, TTL};
 
 /// 2027-01-15T08:00:00Z.
 pub(crate) const EPOCH: i64 = 1_800_000_000_000_000;
@@ -39,8 +39,29 @@ impl Faults {
         Self { kills: false, pauses: false, database: false, clocks: false, supervisors: false, drains: false };
 }
 
+/// When a world begins, and how fast it goes. Lengths in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) epoch: i64,
+    /// See `Settings`.
+    pub(crate) ttl: u64,
+    pub(crate) margin: u64,
+    pub(crate) renew: u64,
+    pub(crate) poll: u64,
+    /// After so many changes the oracle looks at everything again.
+    pub(crate) everything: u64,
+}
+
+impl Pace {
+    /// Much in little time.
+    pub(crate) const BRISK: Self =
+        Self { epoch: EPOCH, ttl: TTL, margin: 5 * SECOND, renew: 5 * SECOND, poll: SECOND, everything: 400 };
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Config {
+    pub(crate) pace: Pace,
     pub(crate) schedulers: usize,
     pub(crate) faults: Faults,
     /// Whether people do things.
@@ -55,7 +76,8 @@ pub(crate) struct Config {
 impl Config {
     /// Nothing goes wrong, and nobody asks for anything.
     pub(crate) fn quiet(schedulers: usize) -> Self {
-        Self { schedulers, faults: Faults::NONE, people: false, slow: false, stragglers: 0, mutation: None }
+        let pace = Pace::BRISK;
+        Self { pace, schedulers, faults: Faults::NONE, people: false, slow: false, stragglers: 0, mutation: None }
     }
 }
 
@@ -132,7 +154,7 @@ impl World {
             at: 0,
             events: BTreeMap::new(),
             serial: 0,
-            model: Model::new(Timestamp(EPOCH), config.mutation),
+            model: Model::new(Timestamp(config.pace.epoch), config.mutation),
             host: Host::default(),
             procs: BTreeMap::new(),
             next_pid: 0,
@@ -225,18 +247,26 @@ impl World {
             match self.events.first_key_value() {
                 Some(((at, _), _)) if *at <= end => {}
                 _ => {
-                    self.at = self.at.max(end);
+                    self.pass_to(self.at.max(end));
                     return false;
                 }
             }
             let ((at, serial), event) = self.events.pop_first().expect("looked at above");
-            self.at = at;
-            self.model.now = Timestamp(EPOCH + i64::try_from(at).unwrap());
+            self.pass_to(at);
             self.steps += 1;
             self.trace = (self.trace ^ at ^ serial.rotate_left(32) ^ self.dice.0).wrapping_mul(0x0100_0000_01B3);
             self.happen(event);
         }
         true
+    }
+
+    fn pass_to(&mut self, at: u64) {
+        self.at = at;
+        self.model.now = self.true_time(at);
+    }
+
+    pub(crate) fn true_time(&self, at: u64) -> Timestamp {
+        Timestamp(self.config.pace.epoch + i64::try_from(at).unwrap())
     }
 
     fn happen(&mut self, event: Event) {
@@ -265,7 +295,7 @@ impl World {
             let snapshot = self.model.touched();
             self.found(oracle::check(&snapshot));
         }
-        if self.executed.is_multiple_of(400) {
+        if self.executed.is_multiple_of(self.config.pace.everything) {
             self.look_at_everything();
         }
     }

@@ -155,7 +155,7 @@ impl Model {
 
     /// What belongs to the runs that changed since the last call: those runs, and every live submission.
     pub(crate) fn touched(&mut self) -> Snapshot {
-        let mut snapshot = Snapshot { schedulers: self.schedulers.values().cloned().collect(), ..Snapshot::default() };
+        let mut snapshot = Snapshot::default();
         let mut runs: BTreeSet<RunId> = self.live.values().copied().collect();
         for run in std::mem::take(&mut self.touched) {
             if let Some(rows) = self.runs.get(&run) {
@@ -165,6 +165,8 @@ impl Model {
         }
         snapshot.submissions =
             runs.iter().filter_map(|run| self.submissions.get(run)).map(|one| self.told(one)).collect();
+        let owners: BTreeSet<SchedulerId> = snapshot.submissions.iter().filter_map(|one| one.scheduler).collect();
+        snapshot.schedulers = owners.iter().filter_map(|id| self.schedulers.get(id)).cloned().collect();
         // The runs of the others, so that their submissions can be judged.
         for run in &runs {
             if let Some(rows) = self.runs.get(run)

@@ -84,7 +84,9 @@ impl ServiceStore for Model {
     fn schedulers(&mut self, gone: u32) -> Result<Vec<SchedulerRecord>> {
         let is_gone = |one: &SchedulerRecord| one.state == SchedulerState::Gone;
         let (mut dead, mut all): (Vec<_>, Vec<_>) = self.schedulers.values().partition(|one| is_gone(one));
-        dead.sort_by_key(|one| std::cmp::Reverse(one.started));
+        if gone > 0 {
+            dead.sort_by_key(|one| std::cmp::Reverse(one.started));
+        }
         all.extend(dead.into_iter().take(gone as usize));
         all.sort_by_key(|one| std::cmp::Reverse(one.started));
         Ok(all.into_iter().map(|one| self.scheduler(one)).collect())
