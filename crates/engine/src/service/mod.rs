@@ -15,6 +15,7 @@ mod pipelines;
 mod runs;
 mod shell;
 mod sweep;
+mod time;
 mod watch;
 mod water;
 

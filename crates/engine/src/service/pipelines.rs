@@ -13,10 +13,10 @@ use runstone_core::service::launch::{ScheduleSpec, TriggerSpec, When};
 use runstone_core::service::record::{DeclaredPipeline, DeclaredSchedule, PipelineRecord};
 use runstone_core::spec::Pipeline;
 use runstone_core::store::{Result, Store};
+use runstone_core::time::Timestamp;
 use tracing::{error, info};
 
 use super::watch::Watch;
-use crate::clock;
 use crate::prepare::{Home, load_declared};
 
 /// Folders within folders, at most.
@@ -159,7 +159,7 @@ impl Folder {
     ///
     /// # Errors
     /// Any of the store's; the folder is then looked at again the next time.
-    pub(super) fn declare(&mut self, store: &mut dyn Store) -> Result<Option<Vec<PipelineRecord>>> {
+    pub(super) fn declare(&mut self, store: &mut dyn Store, at: Timestamp) -> Result<Option<Vec<PipelineRecord>>> {
         let now = stamps(&self.folder);
         if self.seen.as_ref() == Some(&now) {
             return Ok(None);
@@ -169,7 +169,7 @@ impl Folder {
         let prefix = prefix
             .to_str()
             .map_or_else(String::new, |text| if text.is_empty() { String::new() } else { format!("{text}/") });
-        let records = store.declare(&prefix, &found.pipelines, &found.broken, clock::now())?;
+        let records = store.declare(&prefix, &found.pipelines, &found.broken, at)?;
         self.tell(&found);
         self.seen = Some(now);
         Ok(Some(records))

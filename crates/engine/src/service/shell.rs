@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::asks::Asker;
 use super::pipelines::Folder;
 use super::runs::{Driven, Shop};
+use super::time::SharedTime;
 use super::water::Mark;
 use super::{Notices, ServeError, Service, ServiceControl, ServiceOptions, sweep, watch};
 use crate::clock;
@@ -87,10 +88,13 @@ pub fn serve(
     let mut store = service.store;
     let pools: Vec<(String, u32)> =
         shop.project.config().pools.value.iter().map(|(name, slots)| (name.clone(), *slots)).collect();
+    let time = SharedTime::default();
+    time.compare(store.as_mut())?;
     let mut mark = Mark::read(&shop.project);
     mark.check(store.high_water()?)?;
     store.declare_pools(&pools)?;
-    let reload = watch_pipelines(&service.options, &shop, store.reopen()?, sender.clone()).map_err(thread)?;
+    let reload =
+        watch_pipelines(&service.options, &shop, store.reopen()?, time.clone(), sender.clone()).map_err(thread)?;
     let askers = Askers {
         lease: Asker::start("lease", store.reopen()?).map_err(thread)?,
         fires: Asker::start("fires", store.reopen()?).map_err(thread)?,
@@ -106,6 +110,7 @@ pub fn serve(
         options: service.options,
         marker,
         shop: Arc::new(shop),
+        time,
         mark,
         trouble: None,
         askers: Arc::new(askers),
@@ -143,6 +148,7 @@ struct Shell {
     options: ServiceOptions,
     marker: Uuid,
     shop: Arc<Shop>,
+    time: SharedTime,
     mark: Mark,
     /// The database lost what it had committed.
     trouble: Option<ServeError>,
@@ -296,7 +302,7 @@ impl<'s> Incarnation<'s> {
     fn live(mut self, notices: &mut dyn Notices) {
         loop {
             while let Some(input) = self.inputs.pop_front().filter(|_| !self.over) {
-                let now = Now { wall: clock::now(), steady: clock::boot_micros() };
+                let now = Now { wall: self.shell.time.now(), steady: clock::boot_micros() };
                 for command in self.machine.step(input, now) {
                     self.obey(command);
                 }
@@ -319,7 +325,7 @@ impl<'s> Incarnation<'s> {
                 self.shell.askers.sweep.run(sweep::look_after);
             }
             let due = self.wake.is_some_and(|(steady, wall)| {
-                clock::boot_micros() >= steady || wall.is_some_and(|wall| clock::now() >= wall)
+                clock::boot_micros() >= steady || wall.is_some_and(|wall| self.shell.time.now() >= wall)
             });
             if due {
                 self.wake = None;
@@ -333,7 +339,7 @@ impl<'s> Incarnation<'s> {
         if let Some((steady, wall)) = self.wake {
             patience = patience.min(Duration::from_micros(steady.saturating_sub(clock::boot_micros())));
             if let Some(wall) = wall {
-                patience = patience.min(Duration::from_micros(wall.since(clock::now())));
+                patience = patience.min(Duration::from_micros(wall.since(self.shell.time.now())));
             }
         }
         let rested = self.resting.iter().map(|(until, _)| until.saturating_duration_since(Instant::now())).min();
@@ -419,9 +425,12 @@ impl<'s> Incarnation<'s> {
         let askers = Arc::clone(&self.shell.askers);
         match command {
             Command::Renew { state } => {
-                let (id, asked) = (self.id, clock::boot_micros());
+                let (id, asked, time) = (self.id, clock::boot_micros(), self.shell.time.clone());
                 self.ask(&askers.lease, Ask::Renew, move |store| {
-                    Ok(Input::Renewed { asked, beat: store.beat(id, state)? })
+                    let beat = store.beat(id, state)?;
+                    // What cannot be compared now is compared the next time.
+                    let _ = time.compare(store);
+                    Ok(Input::Renewed { asked, beat })
                 });
             }
             Command::LoadSchedules { after_rev } => {
@@ -460,9 +469,9 @@ impl<'s> Incarnation<'s> {
                 Ok(Input::Advanced { backfill, submitted })
             }),
             Command::Watch(triggers) => {
-                let shop = Arc::clone(&self.shell.shop);
+                let (shop, now) = (Arc::clone(&self.shell.shop), self.shell.time.now());
                 self.ask(&askers.watch, Ask::Watch, move |store| {
-                    Ok(Input::Watched(watch::look(store, &shop, &triggers, clock::now())?))
+                    Ok(Input::Watched(watch::look(store, &shop, &triggers, now)?))
                 });
             }
             Command::Drive(claimed) => self.drive(*claimed),
@@ -583,6 +592,7 @@ fn watch_pipelines(
     options: &ServiceOptions,
     shop: &Shop,
     mut store: Box<dyn Store>,
+    time: SharedTime,
     sender: Sender<Event>,
 ) -> std::io::Result<Sender<()>> {
     let mut folder = Folder::new(options.pipelines.clone(), Home::of(&shop.project));
@@ -590,7 +600,7 @@ fn watch_pipelines(
     let (wake, woken) = channel::<()>();
     std::thread::Builder::new().name("pipelines".to_owned()).spawn(move || {
         loop {
-            match folder.declare(store.as_mut()) {
+            match folder.declare(store.as_mut(), time.now()) {
                 Ok(None) => {}
                 // Without a loop there is nobody to tell.
                 Ok(Some(_)) => _ = sender.send(Event::Declared),
