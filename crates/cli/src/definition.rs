@@ -25,7 +25,7 @@ pub(crate) struct DefinitionArgs {
 }
 
 /// The pools that a pipeline file may name beside its own: those of the project it belongs to.
-fn pools(file: &Path, context: &Context) -> CommandResult<Vec<String>> {
+fn pools(file: &Path, context: &Context) -> CommandResult<Option<Vec<String>>> {
     let root = Project::root_of(&context.cwd, file, context.explicit_project.as_deref())?;
     Ok(Home::new(&root, &Config::load(&root, &context.overrides)?).pools)
 }

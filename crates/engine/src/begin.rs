@@ -88,7 +88,8 @@ pub(crate) struct Birth {
     pub(crate) run: RunId,
     /// What started it, for people.
     pub(crate) trigger: String,
-    /// Where it was submitted: the right to begin it.
+    /// Where it was submitted: its number, and the right to begin it.
+    pub(crate) number: i64,
     pub(crate) claim: Option<Claim>,
     pub(crate) environment: RunEnvironment,
 }
@@ -111,6 +112,7 @@ pub fn run(
     let birth = Birth {
         run: RunId(Uuid::now_v7()),
         trigger: "manual".to_owned(),
+        number: 0,
         claim: None,
         environment: environment.wait(),
     };
@@ -130,7 +132,7 @@ pub(crate) fn begin(
     control: impl FnOnce(Control),
 ) -> Result<Summary, RunError> {
     let prepared = Arc::new(prepared);
-    let (run, is_told_of_cancel) = (birth.run, birth.claim.is_some());
+    let (run, asked_number, is_told_of_cancel) = (birth.run, birth.number, birth.claim.is_some());
     let external = pins::external(&prepared, store.as_mut())?;
     let standing = pins::standing(&prepared, store.as_mut())?;
     let ledger = pins::ledger(&prepared, &standing, store.as_mut())?;
@@ -148,7 +150,7 @@ pub(crate) fn begin(
         standing,
     };
     let new = NewRun { tasks: recorded, ..new_run(site, &prepared, &kept, birth) };
-    let bench = Bench::set_up(site, run, crew)?;
+    let bench = Bench::set_up(site, (run, asked_number), crew)?;
     let number = store.create_run(&new)?;
     failpoint::hit("after_run_created");
     reporter.event(&RunEvent::RunStarted {
@@ -198,11 +200,11 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// Takes the lock of a run that is being made.
-    fn set_up(site: &Site, run: RunId, crew: &Crew) -> Result<Self, RunError> {
+    fn set_up(site: &Site, (run, number): (RunId, i64), crew: &Crew) -> Result<Self, RunError> {
         let folder = site.project.run_dir(run.0);
         let failed = |message: String| RunError::Folder { folder: folder.display().to_string(), message };
-        let lock = owner::try_lock(&folder).map_err(|error| failed(error.to_string()))?;
-        let lock = lock.ok_or_else(|| failed("somebody else holds its lock".to_owned()))?;
+        let lock = owner::lock_soon(&folder).map_err(|error| failed(error.to_string()))?;
+        let lock = lock.ok_or(RunError::Busy(number))?;
         Self::with_lock(&folder, lock.into(), crew).map_err(failed)
     }
 

@@ -1,14 +1,22 @@
 //! Commands that run when a run has ended. They see how it ended and change nothing about it.
 
-use std::process::{Command as Process, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command as Process, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use runstone_core::record::RunState;
 use runstone_core::spec::model::Command;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::driver::Summary;
 use crate::prepare::Prepared;
 use crate::report::{Reporter, RunEvent};
 use crate::site::Site;
+
+/// The longest that a hook may take: its run is over, and whoever drove it has other things to do.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How often it is looked at.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs the hooks that apply, one after the other, in the pipeline's folder. Their output goes to files in the run's
 /// folder. A failing hook is warned of.
@@ -35,7 +43,7 @@ fn run_one(site: &Site, prepared: &Prepared, summary: &Summary, name: &str, comm
     let file = std::fs::File::create(&log).map_err(|error| format!("cannot create {}: {error}", log.display()))?;
     let errors = file.try_clone().map_err(|error| format!("cannot write {}: {error}", log.display()))?;
     let failed = summary.reason.clone().unwrap_or_default();
-    let status = Process::new(&argv[0])
+    let mut child = Process::new(&argv[0])
         .args(&argv[1..])
         .current_dir(&prepared.folder)
         .env_clear()
@@ -47,9 +55,30 @@ fn run_one(site: &Site, prepared: &Prepared, summary: &Summary, name: &str, comm
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(errors)
-        .status()
+        .process_group(0)
+        .spawn()
         .map_err(|error| format!("cannot start {}: {error}", argv[0]))?;
+    let status = wait(&mut child).map_err(|error| format!("cannot wait for {}: {error}", argv[0]))?;
+    let Some(status) = status else {
+        return Err(format!("was ended because it ran longer than {} s; see {}", LIMIT.as_secs(), log.display()));
+    };
     if status.success() { Ok(()) } else { Err(format!("{status}; see {}", log.display())) }
+}
+
+/// Waits for a hook, and kills it with all it started when it takes too long; then there is no status.
+fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    if let Some(group) = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)) {
+        // It may have ended this moment.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    child.wait().map(|_| None)
 }
 
 #[cfg(test)]

@@ -43,15 +43,21 @@ pub struct Asked {
 pub struct Home {
     /// Its root folder.
     pub root: PathBuf,
-    /// The pools that it has.
-    pub pools: Vec<String>,
+    /// The pools that it has; none admits any.
+    pub pools: Option<Vec<String>>,
 }
 
 impl Home {
     /// That of a project with this configuration.
     #[must_use]
     pub fn new(root: &Path, config: &Config) -> Self {
-        Self { root: root.to_owned(), pools: config.pools.value.keys().cloned().collect() }
+        Self { root: root.to_owned(), pools: Some(config.pools.value.keys().cloned().collect()) }
+    }
+
+    /// That of a project for a text that is on record with a run: what it names was there when it was put there.
+    #[must_use]
+    pub fn of_record(project: &Project) -> Self {
+        Self { root: project.root().to_owned(), pools: None }
     }
 
     /// That of a project.

@@ -108,6 +108,8 @@ pub(crate) fn go_on(
 ) -> Result<Summary, RunError> {
     failpoint::hit("after_take_over");
     let Taken { record, folder, prepared, kept, bench, is_told_of_cancel } = taken;
+    // Whoever was overtaken between the claim and the lock learns it before it touches a file.
+    store.commit(owner, clock::now(), &[])?;
     let past = Past::read(store.as_mut(), record, &folder)?;
     let prepared = Arc::new(prepared);
     let ledger = pins::ledger(&prepared, &kept.standing, store.as_mut())?;
@@ -169,7 +171,7 @@ fn prepare(site: &Site, store: &mut dyn Store, record: &RunRecord) -> Result<(Pr
         params,
         kept.selection.clone(),
         record.partition.as_deref(),
-        &Home::of(&site.project),
+        &Home::of_record(&site.project),
     )?;
     Ok((prepared, kept))
 }

@@ -39,6 +39,8 @@ struct State {
     held: HashMap<RunId, u32>,
     line: Vec<(u64, Demand, Grant)>,
     last: u64,
+    /// Somebody serves the line at the moment, and goes on until nobody fits.
+    serving: bool,
 }
 
 /// A part of the machine, given back when dropped.
@@ -101,15 +103,21 @@ impl Slots {
     }
 
     /// Serves the line from its head for as long as the head fits. Grants are called without the lock, because they may
-    /// give their slots back at once.
+    /// give their slots back at once; whoever does so leaves the rest to the one that serves already.
     fn serve(&self) {
+        if std::mem::replace(&mut self.state().serving, true) {
+            return;
+        }
         loop {
             let mut state = self.state();
             let head = (0..state.line.len()).min_by_key(|&at| {
                 let (turn, demand, _) = &state.line[at];
                 (Reverse(demand.priority), state.held.get(&demand.run).copied().unwrap_or(0), *turn)
             });
-            let Some(head) = head.filter(|&at| state.fits(&state.line[at].1, &self.0.limits)) else { return };
+            let Some(head) = head.filter(|&at| state.fits(&state.line[at].1, &self.0.limits)) else {
+                state.serving = false;
+                return;
+            };
             let (_, demand, grant) = state.line.swap_remove(head);
             let slot = self.give(&mut state, demand);
             drop(state);

@@ -1,5 +1,6 @@
 //! `runstone cancel`: asks the owner of a run to end it. The owner does; this command only leaves the request.
 
+use runstone_core::service::record::SubmissionState;
 use runstone_core::store::RunRef;
 
 use crate::context::{Context, now};
@@ -26,7 +27,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (_, mut store) = context.open()?;
     // A run that waits in the queue has no row of its own yet.
-    let submission = store.submission(&args.run.0)?.filter(|one| one.run_state.is_none());
+    let newest = store.run(&args.run.0)?.map(|run| run.number);
+    let submission = store.submission(&args.run.0)?;
+    let submission = submission.filter(|one| one.run_state.is_none() && newest.is_none_or(|run| run < one.number));
     let (id, number) = match &submission {
         Some(one) => (one.run, one.number),
         None => {
@@ -43,7 +46,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         };
         return Err(CommandError::new(ErrorKind::Refused, format!("run #{number} is over: {state}")));
     }
-    if submission.is_some() {
+    if submission.is_some_and(|one| one.state == SubmissionState::Queued) {
         context.terminal.note(format_args!("run #{number} is taken out of the queue"));
     } else {
         context.terminal.note(format_args!("asked run #{number} to end"));

@@ -21,6 +21,8 @@ use crate::render::table::{Cell, Column, Table};
 use crate::render::time::{Rfc3339, date_time};
 use crate::render::{Layout, harmless};
 
+/// Among so many fires of a schedule the last one with a run is looked for.
+const RECENT: u32 = 50;
 /// How many times to come are told in one go.
 const MOST: usize = 100_000;
 
@@ -138,7 +140,8 @@ fn set_paused(names: &[String], paused: bool, catch_up: bool, context: &mut Cont
     for name in names {
         ids.extend(chosen(store.as_mut(), Some(name))?.iter().map(|one| one.id));
     }
-    let at = now();
+    // Schedules go by the database's clock.
+    let at = store.clock()?;
     let missed = |record: &ScheduleRecord| compiled(record).map_or(0, |one| one.count_between(record.cursor, at));
     let changed = store.set_paused(&ids, paused, catch_up, at, &missed)?;
     let word = if paused { "paused" } else { "fires again" };
@@ -196,7 +199,11 @@ fn list(args: &ListArgs, context: &mut Context) -> CommandResult<()> {
             return context.terminal.print_json(&views);
         }
         if views.is_empty() {
-            return Err(CommandError::not_found("nothing fired yet"));
+            return Err(CommandError::not_found(if args.skipped {
+                "nothing was skipped"
+            } else {
+                "nothing fired yet"
+            }));
         }
         let layout = context.layout();
         return context.terminal.print(&fire_table(&views, &layout).render(&layout));
@@ -255,10 +262,11 @@ fn view(
     record: &ScheduleRecord,
     problems: &BTreeMap<String, String>,
 ) -> CommandResult<ScheduleView> {
-    let newest = |store: &mut dyn Store, skipped_only| -> CommandResult<Option<FireView>> {
-        let filter = FireFilter { schedule: Some(record.id), skipped_only, limit: Some(1) };
-        Ok(store.fires(&filter)?.first().map(|fire| fire_view(record, fire)))
+    let fires = |store: &mut dyn Store, skipped_only| {
+        store.fires(&FireFilter { schedule: Some(record.id), skipped_only, limit: Some(RECENT) })
     };
+    let last = fires(store, false)?.iter().find(|fire| fire.run.is_some()).map(|fire| fire_view(record, fire));
+    let last_skipped = fires(store, true)?.first().map(|fire| fire_view(record, fire));
     let spec = ScheduleSpec::read(record).ok();
     let when = spec.as_ref().map_or_else(|| "written by a newer runstone".to_owned(), |spec| when(spec, record));
     let next = compiled(record).filter(|_| record.active && !record.paused).and_then(|one| {
@@ -269,7 +277,6 @@ fn view(
         (true, true) => "paused",
         (true, false) => "active",
     };
-    let (last, last_skipped) = (newest(store, false)?, newest(store, true)?);
     Ok(ScheduleView {
         pipeline: record.pipeline.clone(),
         schedule: record.name.clone(),
@@ -277,7 +284,7 @@ fn view(
         state,
         generation: record.generation,
         next_at: next.map(Rfc3339),
-        last: last.filter(|fire| fire.run.is_some()),
+        last,
         last_skipped,
         problem: problems.get(&record.pipeline).cloned(),
     })

@@ -13,7 +13,7 @@ use crate::error::{CommandError, CommandResult, ErrorKind};
 use crate::logging::{self, LogFormat, LogLevel};
 
 /// Connections that runs share: enough to keep a disk busy, few enough for a server with its defaults.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 8;
 
 /// Connections that claim runs.
 const CLAIMERS: usize = 4;

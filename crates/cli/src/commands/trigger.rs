@@ -100,9 +100,14 @@ pub(crate) fn submit(
     if json {
         context.terminal.print_json(&SubmissionView::from(&record))?;
     } else {
-        context.terminal.print(&format!("run #{} is queued\n", record.number))?;
+        let line = if record.run == new.run {
+            format!("run #{} is queued\n", record.number)
+        } else {
+            format!("run #{} was asked for with this key before; it is {}\n", record.number, record.state.as_str())
+        };
+        context.terminal.print(&line)?;
     }
-    if !somebody_serves(store)? {
+    if !record.state.is_terminal() && !somebody_serves(store)? {
         context.terminal.note("no scheduler is alive; the run begins when `runstone serve` does");
     }
     Ok(())

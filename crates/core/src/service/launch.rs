@@ -73,6 +73,12 @@ impl ScheduleSpec {
         }
     }
 
+    /// Whether a run could only fail, because the pipeline works on partitions and none is over yet, or nobody says which.
+    #[must_use]
+    pub fn lacks_partition(&self, submission: &NewSubmission) -> bool {
+        self.partitioning.is_some() && submission.partition.is_none()
+    }
+
     /// The run that a fire asks for. It depends on its arguments alone, so that schedulers that decide the same fire ask
     /// for the same run. Its environment is left for the caller to fill in.
     #[must_use]
@@ -112,6 +118,9 @@ impl ScheduleSpec {
         }
     }
 }
+
+/// Why a fire of a partitioned pipeline starts no run.
+pub const NO_PARTITION: &str = "no partition is over yet";
 
 /// The identity of the run of a fire: the layout of a `UUIDv7` (RFC 9562, section 5.7) with the fire's time, and a hash
 /// of what the fire is in the place of chance.

@@ -55,8 +55,8 @@ pub struct Options {
     pub default_name: String,
     /// Warn of what is not supported yet, instead of refusing it.
     pub allow_unsupported: bool,
-    /// Pools that the project has, beside those that a pipeline declares.
-    pub pools: Vec<String>,
+    /// Pools that the project has, beside those that a pipeline declares. None admits any: for a text that was good once.
+    pub pools: Option<Vec<String>>,
     /// Bounds of each file.
     pub limits: Limits,
     /// The most steps a pipeline may have.
@@ -70,7 +70,7 @@ impl Default for Options {
         Self {
             default_name: "pipeline".to_owned(),
             allow_unsupported: false,
-            pools: Vec::new(),
+            pools: Some(Vec::new()),
             limits: Limits::default(),
             max_steps: 200_000,
             max_cells: 200_000,

@@ -56,6 +56,16 @@ impl Driver<'_> {
 
     /// Takes an attempt over where the owner of its run is proven dead.
     fn adopt_if_orphaned(&mut self, task: usize) -> Result<(), DriveError> {
+        let run = self.held[&task].run;
+        self.try_to_adopt(task)?;
+        if !self.adoptions.values().any(|adoption| adoption.owner.run == run) {
+            // Others may be able to settle it, and need the lock for it.
+            self.orphans.remove(&run);
+        }
+        Ok(())
+    }
+
+    fn try_to_adopt(&mut self, task: usize) -> Result<(), DriveError> {
         let flight = self.held[&task].clone();
         let Some(owner) = self.take_run_over(&flight)? else { return Ok(()) };
         let Some(attempt) = self.reader.attempts_by_id(&[flight.attempt])?.pop() else { return Ok(()) };

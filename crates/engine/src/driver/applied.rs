@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use runstone_core::machine::Input;
 use runstone_core::record::NodeId;
-use runstone_core::store::{Applied, PinSource};
+use runstone_core::store::{Applied, PinSource, VersionRef};
 
 use super::{DriveError, Driver, Event, Note, POOL_POLL};
 use crate::failpoint;
@@ -57,10 +57,7 @@ impl Driver<'_> {
                 if let Some(live) = self.tasks[task].live.take() {
                     self.by_attempt.remove(&live.uuid);
                 }
-                if self.in_line.is_empty() {
-                    self.next_pool_look = Instant::now() + POOL_POLL;
-                }
-                self.in_line.push_back(task);
+                self.stand_in_line(task);
                 self.release_own(task);
                 self.inputs.push_back(Input::Held { task });
             }
@@ -98,8 +95,28 @@ impl Driver<'_> {
         Ok(())
     }
 
+    /// A task that was refused slots of a pool goes back to the place that it had in the line.
+    fn stand_in_line(&mut self, task: usize) {
+        let Some(pool) = self.step_of(task).and_then(|step| step.pool.as_ref()).map(ToString::to_string) else {
+            return;
+        };
+        if self.in_line.is_empty() {
+            self.next_pool_look = Instant::now() + POOL_POLL;
+        }
+        let last = &mut self.last_place;
+        let place = *self.places.entry(task).or_insert_with(|| {
+            *last += 1;
+            *last
+        });
+        self.in_line.entry(pool).or_default().insert((place, task));
+    }
+
     /// Lets go of what a settled task does not need any more, so that memory does not grow with what was done.
     fn forget(&mut self, task: usize) {
+        // A slot of its pool may be free now.
+        if self.places.remove(&task).is_some() {
+            self.next_pool_look = Instant::now();
+        }
         if self.machine.settled(task).is_some() {
             let data = &mut self.tasks[task];
             (data.derived, data.read, data.hit) = (None, None, None);
@@ -123,6 +140,27 @@ impl Driver<'_> {
         {
             self.inputs.extend(own.waiting.into_iter().map(|task| Input::Released { task }));
         }
+    }
+
+    /// Whether nobody has published anything newer than what a task of an earlier part of the run did: what people see is
+    /// not to go back.
+    pub(super) fn is_latest(&mut self, task: usize) -> Result<bool, DriveError> {
+        let Some(step) = self.step_of(task).filter(|step| step.outputs.values().any(|output| output.publish.is_some()))
+        else {
+            return Ok(false);
+        };
+        let Some(entry) = self.ledger.of_task(task) else { return Ok(false) };
+        let placed = step.outputs.iter().filter(|(_, output)| output.publish.is_some());
+        let wanted: Vec<_> = placed
+            .filter_map(|(name, _)| Some((self.prepared.pipeline.dataset(step, name), entry.output(name)?.hash)))
+            .collect();
+        for (dataset, hash) in wanted {
+            let latest = self.reader.resolve(&dataset, &VersionRef::Latest)?;
+            if !latest.is_empty() && !latest.iter().any(|one| one.hash == hash) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Puts outputs where people look, unless they are there. Their record is the truth; a copy that cannot be placed is

@@ -15,7 +15,7 @@ mod live;
 mod lookup;
 mod obey;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ const CANCEL_POLL: Duration = Duration::from_secs(1);
 const FLIGHT_POLL: Duration = Duration::from_millis(100);
 /// How often tasks that stand in the line of a pool ask again.
 const POOL_POLL: Duration = Duration::from_millis(300);
-/// So many of them ask at once.
-const POOL_ASKS: usize = 16;
+/// So many of each line ask at once.
+const POOL_ASKS: usize = 4;
 /// How often outcomes of attempts on other machines are looked for.
 const UNKNOWN_POLL: Duration = Duration::from_secs(2);
 /// The longest the loop sleeps where nothing is due.
@@ -288,8 +288,11 @@ pub(crate) struct Driver<'r> {
     /// By fingerprint: the task of this run that is at it, and those that wait for it.
     own_flights: HashMap<Fingerprint, lookup::OwnFlight>,
     held: HashMap<usize, Flight>,
-    /// Tasks that stand in the line of a pool, in the order in which they came.
-    in_line: VecDeque<usize>,
+    /// By pool: tasks that stand in its line, in the order in which they came.
+    in_line: HashMap<String, BTreeSet<(u64, usize)>>,
+    /// The places of tasks that stood in a line, for as long as they are not started.
+    places: HashMap<usize, u64>,
+    last_place: u64,
     next_pool_look: Instant,
     /// Tasks whose attempts are on other machines, and may be alive.
     unknown: Vec<usize>,
@@ -366,7 +369,9 @@ impl<'r> Driver<'r> {
             by_attempt,
             own_flights: HashMap::new(),
             held: HashMap::new(),
-            in_line: VecDeque::new(),
+            in_line: HashMap::new(),
+            places: HashMap::new(),
+            last_place: 0,
             next_pool_look: Instant::now(),
             unknown: Vec::new(),
             next_unknown_look: Instant::now(),
@@ -408,7 +413,9 @@ impl<'r> Driver<'r> {
         for task in 0..self.tasks.len() {
             self.take_up(task)?;
             // An earlier owner may have been killed between the record and the copy.
-            self.place(task);
+            if self.is_latest(task)? {
+                self.place(task);
+            }
         }
         self.inputs.push_back(Input::Begin);
         let mut next_cancel_poll = Instant::now() + CANCEL_POLL;
@@ -453,14 +460,17 @@ impl<'r> Driver<'r> {
         }
     }
 
-    /// Lets tasks that stand in the line of a pool begin anew: they look the cache up first, and ask for their slots after.
+    /// Lets the first tasks in the lines of pools begin anew: they look the cache up first, and ask for their slots after.
+    /// Those behind them would be refused as long as these wait.
     fn ask_pools_again(&mut self) {
         self.next_pool_look = Instant::now() + POOL_POLL;
-        for _ in 0..POOL_ASKS.min(self.in_line.len()) {
-            if let Some(task) = self.in_line.pop_front() {
+        for line in self.in_line.values_mut() {
+            for _ in 0..POOL_ASKS {
+                let Some((_, task)) = line.pop_first() else { break };
                 self.inputs.push_back(Input::Released { task });
             }
         }
+        self.in_line.retain(|_, line| !line.is_empty());
     }
 
     /// Whether nothing is on its way to the record or to where people look.

@@ -30,7 +30,6 @@ use runstone_core::store::{Store, StoreError};
 use crate::crew::Crew;
 use crate::project::Project;
 
-pub use pipelines::{Discovered, discover};
 pub use shell::{lock_out_others, serve};
 pub use sweep::{Extent, sweep};
 pub use water::{adopt_restore, went_back};

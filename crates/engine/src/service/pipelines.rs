@@ -3,7 +3,8 @@
 //! A file counts as a pipeline where its name ends with `.yaml` or `.yml` and a line of it begins with `steps:`; hidden
 //! folders are left out. A file that was good and is broken now stays in force as it was, and the error is on record.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,7 +15,7 @@ use runstone_core::service::record::{DeclaredPipeline, DeclaredSchedule, Pipelin
 use runstone_core::spec::Pipeline;
 use runstone_core::store::{Result, Store};
 use runstone_core::time::Timestamp;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::watch::Watch;
 use crate::prepare::{Home, load_declared};
@@ -26,21 +27,17 @@ const FILES: usize = 20_000;
 
 /// What a folder declares.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Discovered {
+struct Discovered {
     /// Pipelines that can be run.
-    pub pipelines: Vec<DeclaredPipeline>,
+    pipelines: Vec<DeclaredPipeline>,
     /// Files that cannot be used: path, name of the pipeline where it is known, what is wrong.
-    pub broken: Vec<(String, String)>,
+    broken: Vec<(String, String)>,
+    /// Files that are no pipelines, with the reason; of interest where they were some before.
+    others: Vec<(String, String)>,
 }
 
 /// What a file looked like: whether it changed is seen by a stat.
 type Stamp = (SystemTime, u64);
-
-/// Reads the pipelines under a folder. Paths are told relative to the project's root.
-#[must_use]
-pub fn discover(folder: &Path, home: &Home) -> Discovered {
-    read(stamps(folder).into_keys(), home)
-}
 
 fn read(files: impl Iterator<Item = PathBuf>, home: &Home) -> Discovered {
     let mut found = Discovered::default();
@@ -49,7 +46,11 @@ fn read(files: impl Iterator<Item = PathBuf>, home: &Home) -> Discovered {
         let shown = path.strip_prefix(&home.root).unwrap_or(&path).display().to_string();
         let text = match std::fs::read(&path) {
             Ok(text) if is_pipeline(&text) => text,
-            Ok(_) => continue,
+            // Where it was a pipeline, it may be one again in a moment: editors empty a file before they write it.
+            Ok(_) => {
+                found.others.push((shown, "has no line that begins with `steps:`".to_owned()));
+                continue;
+            }
             Err(error) => {
                 found.broken.push((shown, format!("cannot be read: {error}")));
                 continue;
@@ -117,28 +118,41 @@ fn timing(schedule: &Schedule) -> String {
 }
 
 /// Every file that may be a pipeline, in the order of paths.
-fn stamps(folder: &Path) -> BTreeMap<PathBuf, Stamp> {
+///
+/// # Errors
+/// Where a folder or file is there and cannot be looked at, or there are too many: what cannot be seen is not gone.
+fn stamps(folder: &Path) -> io::Result<BTreeMap<PathBuf, Stamp>> {
+    let named = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let mut found = BTreeMap::new();
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
+        for entry in std::fs::read_dir(&folder).map_err(|error| named(&folder, error))? {
+            let entry = entry.map_err(|error| named(&folder, error))?;
             let (name, path) = (entry.file_name(), entry.path());
-            let Ok(kind) = entry.file_type() else { continue };
-            if name.to_string_lossy().starts_with('.') || found.len() >= FILES {
+            if name.to_string_lossy().starts_with('.') {
                 continue;
             }
+            let kind = entry.file_type().map_err(|error| named(&path, error))?;
             if kind.is_dir() && depth < DEPTH {
                 folders.push((path, depth + 1));
-            } else if path.extension().is_some_and(|end| end == "yaml" || end == "yml")
-                && let Ok(metadata) = std::fs::metadata(&path)
-                && metadata.is_file()
-            {
-                found.insert(path, (metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len()));
+            } else if path.extension().is_some_and(|end| end == "yaml" || end == "yml") {
+                match std::fs::metadata(&path) {
+                    Ok(metadata) if metadata.is_file() => {
+                        let stamp = (metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len());
+                        found.insert(path, stamp);
+                    }
+                    Ok(_) => {}
+                    // Removed this moment, or a link that leads nowhere.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(named(&path, error)),
+                }
+            }
+            if found.len() > FILES {
+                return Err(io::Error::other(format!("{}: more than {FILES} files", folder.display())));
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// The folder as it was when it was last declared.
@@ -147,12 +161,16 @@ pub(super) struct Folder {
     folder: PathBuf,
     home: Home,
     seen: Option<BTreeMap<PathBuf, Stamp>>,
+    /// Files that were there and were missing at the last look: gone when they are missing once more.
+    missed: BTreeSet<PathBuf>,
     told: HashMap<String, String>,
+    /// Files that were pipelines at some time.
+    declared: BTreeSet<String>,
 }
 
 impl Folder {
     pub(super) fn new(folder: PathBuf, home: Home) -> Self {
-        Self { folder, home, seen: None, told: HashMap::new() }
+        Self { folder, home, seen: None, missed: BTreeSet::new(), told: HashMap::new(), declared: BTreeSet::new() }
     }
 
     /// Declares the folder where it changed since the last time. Returns what is on record, or `None` where nothing changed.
@@ -160,17 +178,33 @@ impl Folder {
     /// # Errors
     /// Any of the store's; the folder is then looked at again the next time.
     pub(super) fn declare(&mut self, store: &mut dyn Store, at: Timestamp) -> Result<Option<Vec<PipelineRecord>>> {
-        let now = stamps(&self.folder);
+        let now = match stamps(&self.folder) {
+            Ok(now) => now,
+            Err(error) => {
+                warn!(%error, "the folder of pipelines cannot be looked through; what it declared stays in force");
+                return Ok(None);
+            }
+        };
         if self.seen.as_ref() == Some(&now) {
+            self.missed.clear();
             return Ok(None);
         }
-        let found = read(now.keys().cloned(), &self.home);
+        // Whoever replaces a file may remove it first, so one that is missing is looked for once more.
+        let missing: BTreeSet<PathBuf> =
+            self.seen.iter().flat_map(BTreeMap::keys).filter(|path| !now.contains_key(*path)).cloned().collect();
+        if !missing.is_subset(&self.missed) {
+            self.missed = missing;
+            return Ok(None);
+        }
+        let mut found = read(now.keys().cloned(), &self.home);
+        found.broken.extend(found.others.iter().filter(|(path, _)| self.declared.contains(path)).cloned());
         let prefix = self.folder.strip_prefix(&self.home.root).unwrap_or(&self.folder);
         let prefix = prefix
             .to_str()
             .map_or_else(String::new, |text| if text.is_empty() { String::new() } else { format!("{text}/") });
         let records = store.declare(&prefix, &found.pipelines, &found.broken, at)?;
         self.tell(&found);
+        self.declared.extend(found.pipelines.iter().map(|one| one.definition_path.clone()));
         self.seen = Some(now);
         Ok(Some(records))
     }

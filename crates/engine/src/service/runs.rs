@@ -112,7 +112,16 @@ impl Shop {
     pub(super) fn drive(&self, claimed: &Claimed, abandoned: &AtomicBool, control: impl FnOnce(Control)) -> Driven {
         let (number, pipeline) = (claimed.submission.number, claimed.submission.pipeline.as_str());
         let result = self.store().map_err(RunError::from).and_then(|mut store| {
-            let ended = self.attempt(store.as_mut(), claimed, control);
+            let mut control = Some(control);
+            let mut reach = |found| {
+                if let Some(control) = control.take() {
+                    control(found);
+                }
+            };
+            let mut ended = self.attempt(store.as_mut(), claimed, &mut reach);
+            if matches!(ended, Err(RunError::Busy(_))) && self.end_holder(store.as_mut(), claimed)? {
+                ended = self.attempt(store.as_mut(), claimed, &mut reach);
+            }
             if !abandoned.load(Ordering::Relaxed) {
                 self.conclude(store.as_mut(), claimed, &ended)?;
             }
@@ -157,6 +166,7 @@ impl Shop {
                 let birth = Birth {
                     run: asked.run,
                     trigger: asked.trigger.clone(),
+                    number: asked.number,
                     claim: Some(claimed.claim),
                     environment: self.environment(&asked.environment),
                 };
@@ -165,12 +175,7 @@ impl Shop {
             Some(owner) => {
                 let which = RunRef::Prefix(asked.run.to_string());
                 let record = store.run(&which)?.ok_or(RunError::Over(asked.number))?;
-                let mut taken = match Taken::new(&site, store, &record, &self.crew) {
-                    Err(RunError::Busy(_)) if self.end_holder(store, claimed)? => {
-                        Taken::new(&site, store, &record, &self.crew)?
-                    }
-                    taken => taken?,
-                };
+                let mut taken = Taken::new(&site, store, &record, &self.crew)?;
                 taken.is_told_of_cancel = true;
                 go_on(&site, store.reopen()?, taken, owner, &self.crew, options, &mut reporter, control)?
             }
@@ -219,7 +224,14 @@ impl Shop {
 
 /// Whether trying again would end the same way: what was asked for makes no sense.
 fn is_final(claimed: &Claimed, error: &RunError) -> bool {
-    claimed.owner.is_none() && matches!(error, RunError::Prepare(_) | RunError::Input(_) | RunError::ElsewhereStored(_))
+    claimed.owner.is_none()
+        && matches!(
+            error,
+            RunError::Prepare(_)
+                | RunError::Input(_)
+                | RunError::ElsewhereStored(_)
+                | RunError::Store(StoreError::Damaged(_))
+        )
 }
 
 /// Whether somebody else owns the run by now.

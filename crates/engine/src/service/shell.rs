@@ -50,7 +50,7 @@ pub(super) enum Event {
     /// A question was answered, in this incarnation.
     Answer(u64, Input),
     /// The scheduler is on record, or not: when that was asked for, and the answer.
-    Registered(u64, u64, Result<(), StoreError>),
+    Registered(u64, SchedulerId, u64, Result<(), StoreError>),
     /// How far the record has come.
     Water(u64, HighWater),
     /// A run can be reached.
@@ -166,19 +166,34 @@ struct Shell {
 impl Shell {
     /// Puts the scheduler on record, however long it takes: a database that goes away comes back. Only at the very start
     /// one that cannot be used is an error. Returns when it was asked for, or `None` where somebody asked it to leave.
-    fn register(&mut self, scheduler: &NewScheduler, notices: &mut dyn Notices) -> Result<Option<u64>, ServeError> {
+    fn register(
+        &mut self,
+        scheduler: &NewScheduler,
+        notices: &mut dyn Notices,
+    ) -> Result<Option<(SchedulerId, u64)>, ServeError> {
         let this = self.incarnation;
+        if self.stops > 0 {
+            self.left = true;
+            return Ok(None);
+        }
         let mut pause = FIRST_PAUSE;
         loop {
-            let (new, sender, asked) = (scheduler.clone(), self.sender.clone(), clock::boot_micros());
+            // Each try is somebody new: whether the last one is on record is not known, and its lease runs out.
+            let id = SchedulerId(Uuid::now_v7());
+            let new = NewScheduler { id, ..scheduler.clone() };
+            let (sender, asked) = (self.sender.clone(), clock::boot_micros());
             // Without a loop there is nobody to tell.
-            self.askers.lease.run(move |store| _ = sender.send(Event::Registered(this, asked, store.register(&new))));
+            self.askers
+                .lease
+                .run(move |store| _ = sender.send(Event::Registered(this, id, asked, store.register(&new))));
             let mut is_answered = false;
             while !is_answered {
                 notices.alive();
                 match self.events.recv_timeout(SIGN_OF_LIFE) {
-                    Ok(Event::Registered(incarnation, asked, Ok(()))) if incarnation == this => return Ok(Some(asked)),
-                    Ok(Event::Registered(incarnation, _, Err(error))) if incarnation == this => {
+                    Ok(Event::Registered(incarnation, id, asked, Ok(()))) if incarnation == this => {
+                        return Ok(Some((id, asked)));
+                    }
+                    Ok(Event::Registered(incarnation, _, _, Err(error))) if incarnation == this => {
                         if this == 1 {
                             return Err(error.into());
                         }
@@ -249,11 +264,10 @@ impl<'s> Incarnation<'s> {
     /// Registers. None where somebody asked it to leave before that.
     fn new(shell: &'s mut Shell, notices: &mut dyn Notices) -> Result<Option<Self>, ServeError> {
         let io = |source| ServeError::Io { what: "find out what process this is".to_owned(), source };
-        let id = SchedulerId(Uuid::now_v7());
         let process =
             ProcessId::of(std::process::id()).ok_or_else(|| io(std::io::Error::other("/proc is not there")))?;
         let scheduler = NewScheduler {
-            id,
+            id: SchedulerId(Uuid::nil()),
             host: environment::host(),
             pid: process.pid,
             pid_start: process.start,
@@ -263,7 +277,7 @@ impl<'s> Incarnation<'s> {
             capacity: shell.options.capacity,
             ttl_ms: micros(shell.options.ttl) / 1000,
         };
-        let Some(asked) = shell.register(&scheduler, notices)? else { return Ok(None) };
+        let Some((id, asked)) = shell.register(&scheduler, notices)? else { return Ok(None) };
         info!(scheduler = %id.0, pid = process.pid, "at work");
         notices.ready(&format!("scheduler {} is at work", id.0));
         let ttl_us = micros(shell.options.ttl);
@@ -279,10 +293,7 @@ impl<'s> Incarnation<'s> {
             grace_us: 60_000_000,
             watch_us: micros(shell.options.poll).max(1_000_000),
         };
-        let mut inputs = VecDeque::from([Input::Registered { asked }]);
-        if shell.stops > 0 {
-            inputs.push_back(Input::Drain);
-        }
+        let inputs = VecDeque::from([Input::Registered { asked }]);
         Ok(Some(Self {
             shell,
             machine: Machine::new(settings),
@@ -308,7 +319,7 @@ impl<'s> Incarnation<'s> {
                 }
             }
             if self.over {
-                return self.settle();
+                return self.settle(notices);
             }
             notices.alive();
             match self.shell.events.recv_timeout(self.patience()) {
@@ -427,11 +438,10 @@ impl<'s> Incarnation<'s> {
             Command::Renew { state } => {
                 let (id, asked, time) = (self.id, clock::boot_micros(), self.shell.time.clone());
                 self.ask(&askers.lease, Ask::Renew, move |store| {
-                    let beat = store.beat(id, state)?;
-                    // What cannot be compared now is compared the next time.
-                    let _ = time.compare(store);
-                    Ok(Input::Renewed { asked, beat })
+                    Ok(Input::Renewed { asked, beat: store.beat(id, state)? })
                 });
+                // Nothing waits for this; what cannot be compared now is compared the next time.
+                askers.sweep.run(move |store| _ = time.compare(store));
             }
             Command::LoadSchedules { after_rev } => {
                 self.ask(&askers.fires, Ask::Schedules, move |store| Ok(Input::Schedules(store.schedules(after_rev)?)));
@@ -469,9 +479,9 @@ impl<'s> Incarnation<'s> {
                 Ok(Input::Advanced { backfill, submitted })
             }),
             Command::Watch(triggers) => {
-                let (shop, now) = (Arc::clone(&self.shell.shop), self.shell.time.now());
+                let shop = Arc::clone(&self.shell.shop);
                 self.ask(&askers.watch, Ask::Watch, move |store| {
-                    Ok(Input::Watched(watch::look(store, &shop, &triggers, now)?))
+                    Ok(Input::Watched(watch::look(store, &shop, &triggers)?))
                 });
             }
             Command::Drive(claimed) => self.drive(*claimed),
@@ -561,10 +571,11 @@ impl<'s> Incarnation<'s> {
     }
 
     /// Waits for the threads of the runs that were let go of, so that the next incarnation finds their folders free.
-    fn settle(mut self) {
+    fn settle(mut self, notices: &mut dyn Notices) {
         let deadline = Instant::now() + SETTLING;
         while !self.runs.is_empty() && Instant::now() < deadline {
-            let patience = deadline.saturating_duration_since(Instant::now());
+            notices.alive();
+            let patience = deadline.saturating_duration_since(Instant::now()).min(SIGN_OF_LIFE);
             if let Ok(event) = self.shell.events.recv_timeout(patience) {
                 self.take(event);
             }

@@ -1,7 +1,7 @@
 //! The time that schedules go by: the database's, so that schedulers on machines whose clocks differ fire together, and
 //! one whose clock is wrong fires nothing early.
 //!
-//! It is the clock of this machine, corrected by how far it was off when both were last compared.
+//! It goes on from the last comparison by a clock that nobody sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -13,24 +13,36 @@ use tracing::warn;
 use crate::clock;
 
 /// A comparison that took longer says too little, microseconds.
-const SLOW_US: u64 = 1_000_000;
+const SLOW_US: i64 = 1_000_000;
 /// A difference worth a word, microseconds.
 const WRONG_US: i64 = 5_000_000;
 
 /// See the module. Cheap to clone; clones share what was learned.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct SharedTime(Arc<Learned>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Learned {
-    /// What the database's clock shows more than this machine's, microseconds.
-    ahead: AtomicI64,
+    /// What the database's clock shows more than the time since this machine was started, microseconds.
+    offset: AtomicI64,
     warned: AtomicBool,
+}
+
+impl Default for SharedTime {
+    /// Until the first comparison, the clock of this machine.
+    fn default() -> Self {
+        let offset = AtomicI64::new(clock::now().0.saturating_sub(since_boot()));
+        Self(Arc::new(Learned { offset, warned: AtomicBool::new(false) }))
+    }
+}
+
+fn since_boot() -> i64 {
+    i64::try_from(clock::boot_micros()).unwrap_or(i64::MAX)
 }
 
 impl SharedTime {
     pub(super) fn now(&self) -> Timestamp {
-        Timestamp(clock::now().0.saturating_add(self.0.ahead.load(Ordering::Relaxed)))
+        Timestamp(since_boot().saturating_add(self.0.offset.load(Ordering::Relaxed)))
     }
 
     /// Compares the clocks.
@@ -38,16 +50,15 @@ impl SharedTime {
     /// # Errors
     /// Any of the store's.
     pub(super) fn compare(&self, store: &mut dyn Store) -> Result<()> {
-        let (before, begun) = (clock::now(), clock::boot_micros());
+        let begun = since_boot();
         let there = store.clock()?;
-        let took = clock::boot_micros().saturating_sub(begun);
+        let took = since_boot().saturating_sub(begun);
         if took > SLOW_US {
             return Ok(());
         }
-        // Half of the way there, which is when the other clock was read, give or take the other half.
-        let here = before.plus_micros(took / 2);
-        let ahead = there.0.saturating_sub(here.0);
-        self.0.ahead.store(ahead, Ordering::Relaxed);
+        // Halfway is when the other clock was read, give or take the other half.
+        self.0.offset.store(there.0.saturating_sub(begun + took / 2), Ordering::Relaxed);
+        let ahead = there.0.saturating_sub(clock::now().0);
         let is_wrong = ahead.abs() > WRONG_US;
         if is_wrong && !self.0.warned.swap(true, Ordering::Relaxed) {
             warn!(

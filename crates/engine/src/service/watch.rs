@@ -3,9 +3,9 @@
 //! A trigger is level-triggered: it compares what it sees with what was on record when it last fired, so that nothing is
 //! missed while no scheduler was there, and nothing fires twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use runstone_core::hash::ContentHash;
 use runstone_core::service::launch::{ScheduleSpec, When};
@@ -13,7 +13,6 @@ use runstone_core::service::machine::Sighting;
 use runstone_core::service::record::{ScheduleId, ScheduleRecord};
 use runstone_core::spec::model::Trigger;
 use runstone_core::store::{Result, Store, VersionRef};
-use runstone_core::time::Timestamp;
 use runstone_exec::objects::Limits;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -68,28 +67,30 @@ impl Looks {
 /// What a trigger on datasets has seen: name → the versions that `@latest` named, one for each part.
 type Heads = BTreeMap<String, BTreeMap<String, ContentHash>>;
 
-/// What a trigger on files has seen.
+/// What a trigger on files has seen when it last fired.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
 struct Files {
-    /// Which files, of what size, changed when, as a hash: when it last fired …
-    fired: String,
-    /// … and now,
-    now: String,
-    /// which it has been since then.
-    since: Timestamp,
+    /// Each of them, as it looked from outside; where there are too many to be kept, all of them as one hash.
+    known: BTreeSet<String>,
+}
+
+/// So many files are kept one by one.
+const MOST_KNOWN: usize = 5000;
+
+impl Files {
+    fn of(files: Vec<String>) -> Self {
+        if files.len() <= MOST_KNOWN {
+            return Self { known: files.into_iter().collect() };
+        }
+        Self { known: BTreeSet::from([ContentHash::of(files.join(" ").as_bytes()).to_string()]) }
+    }
 }
 
 /// Looks at what triggers watch.
 ///
 /// # Errors
 /// Any of the store's.
-pub(super) fn look(
-    store: &mut dyn Store,
-    shop: &Shop,
-    triggers: &[ScheduleRecord],
-    now: Timestamp,
-) -> Result<Vec<Sighting>> {
+pub(super) fn look(store: &mut dyn Store, shop: &Shop, triggers: &[ScheduleRecord]) -> Result<Vec<Sighting>> {
     let mut looks = shop.looks.lock().unwrap_or_else(PoisonError::into_inner);
     let homes: HashMap<String, String> =
         store.pipelines()?.into_iter().map(|one| (one.pipeline, one.definition_path)).collect();
@@ -102,7 +103,7 @@ pub(super) fn look(
             Watch::Files { every_us, .. } if !looks.is_due(record.id, every_us) => None,
             Watch::Files { path, settle_us, .. } => {
                 let home = homes.get(&record.pipeline);
-                home.and_then(|home| at_files(shop, home, record, &Wanted { pattern: &path, settle_us }, now))
+                home.and_then(|home| at_files(shop, home, record, &Wanted { pattern: &path, settle_us }))
             }
         });
     }
@@ -144,38 +145,32 @@ fn at_datasets(store: &mut dyn Store, record: &ScheduleRecord, datasets: &[Strin
     })
 }
 
-fn at_files(
-    shop: &Shop,
-    definition_path: &str,
-    record: &ScheduleRecord,
-    wanted: &Wanted<'_>,
-    now: Timestamp,
-) -> Option<Sighting> {
+fn at_files(shop: &Shop, definition_path: &str, record: &ScheduleRecord, wanted: &Wanted<'_>) -> Option<Sighting> {
     let site = shop.site(definition_path).ok()?;
     let path = shop.project.root().join(definition_path);
     let pattern = source::pattern(path.parent()?, wanted.pattern).ok()?;
-    let glimpse = match site.scanner.glimpse(&pattern, Limits::default()) {
-        Ok(glimpse) => glimpse,
+    let settled = SystemTime::now().checked_sub(Duration::from_micros(wanted.settle_us))?;
+    let files = match site.scanner.glimpse(&pattern, Limits::default(), settled) {
+        Ok(glimpse) => glimpse.files,
         Err(error) => {
-            warn!(pipeline = record.pipeline, trigger = record.name, error = %crate::text(&error), "cannot look at files");
+            let (pipeline, trigger) = (&record.pipeline, &record.name);
+            warn!(pipeline, trigger, error = %crate::text(&error), "cannot look at files");
             return None;
         }
     };
-    let sighting = |seen: &Files, fires| Sighting { schedule: record.id, seen: serde_json::json!(seen), fires };
-    let before: Option<Files> = serde_json::from_value(record.seen.clone()).ok().flatten();
-    let Some(before) = before else {
-        let seen = Files { fired: glimpse.stamp.clone(), now: glimpse.stamp, since: now };
-        return Some(sighting(&seen, None));
+    let count = files.len();
+    let now = Files::of(files);
+    let sighting = |fires| Some(Sighting { schedule: record.id, seen: serde_json::json!(now), fires });
+    let Some(before) = serde_json::from_value::<Option<Files>>(record.seen.clone()).ok().flatten() else {
+        // What was there before the trigger was is no news.
+        return sighting(None);
     };
-    if glimpse.stamp != before.now {
-        return Some(sighting(&Files { now: glimpse.stamp, since: now, ..before }, None));
+    let news = now.known.difference(&before.known).count();
+    if news == 0 {
+        // A file that went is no news either, and is forgotten.
+        return sighting(None);
     }
-    let is_news = glimpse.stamp != before.fired && glimpse.files > 0 && now.since(before.since) >= wanted.settle_us;
-    if !is_news {
-        return Some(sighting(&before, None));
-    }
-    let told = format!("{} files match {}", glimpse.files, pattern.as_str());
-    Some(sighting(&Files { fired: glimpse.stamp, ..before }, Some(told)))
+    sighting(Some(format!("{news} of {count} files that match {} are new", pattern.as_str())))
 }
 
 /// What a trigger on files looks for.

@@ -120,18 +120,28 @@ impl Scanner {
         }
     }
 
-    /// Looks at a source from outside, without reading a file. What is not there has no files.
+    /// Looks at a source from outside, without reading a file. What is not there has no files, and what was written after
+    /// `settled` is not looked at: it may still be being written.
     ///
     /// # Errors
     /// As [`scan`](Self::scan), but for what is missing.
-    pub fn glimpse(&self, pattern: &SourcePattern, limits: Limits) -> Result<Glimpse, ObjectError> {
+    pub fn glimpse(
+        &self,
+        pattern: &SourcePattern,
+        limits: Limits,
+        settled: SystemTime,
+    ) -> Result<Glimpse, ObjectError> {
         let base = self.project.join(pattern.base());
-        let mut hasher = blake3::Hasher::new();
-        let mut files = 0;
+        let settled = nanos(settled);
+        let mut files = Vec::new();
         let mut add = |path: &Path, stat: &FileStat| {
+            if stat.mtime_ns > settled {
+                return;
+            }
+            let mut hasher = blake3::Hasher::new();
             hasher.update(path.as_os_str().as_encoded_bytes());
-            hasher.update(format!(" {} {} {}\n", stat.ino, stat.size, stat.mtime_ns).as_bytes());
-            files += 1;
+            hasher.update(format!(" {} {} {}", stat.ino, stat.size, stat.mtime_ns).as_bytes());
+            files.push(hasher.finalize().to_hex()[..16].to_owned());
         };
         match std::fs::metadata(&base) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -145,7 +155,8 @@ impl Scanner {
             Ok(_) if pattern.is_glob() => {}
             Ok(_) => add(Path::new(""), &open_trusted(&base)?.1),
         }
-        Ok(Glimpse { files, stamp: hasher.finalize().to_hex()[..32].to_owned() })
+        files.sort_unstable();
+        Ok(Glimpse { files })
     }
 
     fn scan_dir(&self, base: PathBuf, pattern: &SourcePattern, limits: Limits) -> Result<Scan, ObjectError> {
@@ -219,10 +230,9 @@ impl Scanner {
 /// What a source looks like from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glimpse {
-    /// How many files there are.
-    pub files: u64,
-    /// Differs where a file came, went, or was written: a hash of their names, sizes and times of change.
-    pub stamp: String,
+    /// For each file a hash of its name, size and time of change, sorted: a file that is new or was written has one that
+    /// was not there before.
+    pub files: Vec<String>,
 }
 
 impl Drop for Scanner {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Ask, Command, Machine, Now, mix};
 use crate::schedule::{self, Compiled, Decision};
-use crate::service::launch::{ScheduleSpec, When};
+use crate::service::launch::{NO_PARTITION, ScheduleSpec, When};
 use crate::service::record::{FireDecision, FireOutcome, FireVerdict, ScheduleId, ScheduleRecord, SchedulerId};
 use crate::time::Timestamp;
 
@@ -253,7 +253,12 @@ impl Machine {
                 Decision::Fire { time } => {
                     let home = (self.settings.project, self.settings.store_marker);
                     let submission = Box::new(spec.submission(record, time, None, home));
-                    (time, time, FireVerdict::Submit { submission, overlap: spec.overlap() })
+                    let verdict = if spec.lacks_partition(&submission) {
+                        FireVerdict::Skip { reason: NO_PARTITION.to_owned(), count: 1 }
+                    } else {
+                        FireVerdict::Submit { submission, overlap: spec.overlap() }
+                    };
+                    (time, time, verdict)
                 }
                 Decision::Skip { from, until, count, reason } => {
                     (from, until, FireVerdict::Skip { reason: reason.as_str().to_owned(), count })

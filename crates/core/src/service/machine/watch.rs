@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fires::Plan;
 use super::{Ask, Command, Machine, Now, Sighting};
+use crate::service::launch::NO_PARTITION;
 use crate::service::record::{FireDecision, FireVerdict, ScheduleId, ScheduleRecord};
 use crate::time::Timestamp;
 
@@ -59,7 +60,11 @@ impl Machine {
                 (Some(cause), Plan::Trigger(spec)) => {
                     let home = (self.settings.project, self.settings.store_marker);
                     let submission = Box::new(spec.submission(record, time, Some(cause), home));
-                    FireVerdict::Submit { submission, overlap: spec.overlap() }
+                    if spec.lacks_partition(&submission) {
+                        FireVerdict::Skip { reason: NO_PARTITION.to_owned(), count: 1 }
+                    } else {
+                        FireVerdict::Submit { submission, overlap: spec.overlap() }
+                    }
                 }
                 _ => FireVerdict::Nothing,
             };

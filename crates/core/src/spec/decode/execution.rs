@@ -232,10 +232,11 @@ impl<'t> Decoder<'t, '_> {
         if let Some((name, _)) = self.pools.get_key_value(text) {
             return Some(name.clone());
         }
-        if self.options.pools.iter().any(|pool| pool == text) {
+        let Some(pools) = &self.options.pools else { return Name::new(text).ok() };
+        if pools.iter().any(|pool| pool == text) {
             return Name::new(text).ok();
         }
-        let known = self.pools.keys().map(Name::as_str).chain(self.options.pools.iter().map(String::as_str));
+        let known = self.pools.keys().map(Name::as_str).chain(pools.iter().map(String::as_str));
         let near = self.nearest(text, known);
         let help = near.is_none().then(|| {
             format!("declare it at the top of the file: `pools: {{{text}: 1}}`, or for all pipelines in runstone.yaml")

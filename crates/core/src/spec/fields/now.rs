@@ -83,7 +83,7 @@ pub(super) const PIPELINE: &[Field] = &[
     ),
     Field::new("defaults", B(Block::Defaults), "", "Defaults of all steps."),
     Field::new("steps", Map(&B(Block::Step)), "", "The steps, by name.").required(),
-    Field::new("hooks", B(Block::Hooks), "", "Commands that run when the run has ended."),
+    Field::new("hooks", B(Block::Hooks), "", "Commands that run when the run has ended, each within a minute."),
     starts::SCHEDULE_FIELD,
     starts::SCHEDULES,
     starts::PARTITION_FIELD,

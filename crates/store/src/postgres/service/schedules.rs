@@ -142,7 +142,8 @@ pub(super) async fn set_paused(
     ids: &[ScheduleId],
     pause: &Pause<'_>,
 ) -> TxResult<Vec<ScheduleRecord>> {
-    const UPDATE: &str = "UPDATE schedule s SET paused = $1, rev = $2, cursor = w.cursor \
+    const UPDATE: &str = "UPDATE schedule s SET paused = $1, rev = $2, cursor = w.cursor, \
+             seen = CASE WHEN w.cursor > s.cursor THEN 'null'::jsonb ELSE s.seen END \
          FROM unnest($3::bigint[], $4::timestamptz[]) AS w(id, cursor) WHERE s.id = w.id";
     let counters = lock_project(tx, project).await?;
     let wanted: HashSet<ScheduleId> = ids.iter().copied().collect();
@@ -150,18 +151,20 @@ pub(super) async fn set_paused(
     let rev = counters.rev + 1;
     let (mut changed, mut skipped) = (Vec::new(), Vec::new());
     for schedule in ids.iter().filter_map(|id| found.remove(id)).filter(|one| one.paused != pause.paused) {
-        let mut cursor = schedule.cursor;
+        let (mut cursor, mut seen) = (schedule.cursor, schedule.seen.clone());
         // One that is not active has no times to skip: it begins anew when it comes back.
         if !pause.paused && !pause.catch_up && schedule.active && pause.now > cursor {
             let count = (pause.missed)(&schedule);
             let time = cursor.plus_micros(1);
             cursor = pause.now;
+            // What a trigger would see now happened in the pause, and is no news.
+            seen = serde_json::Value::Null;
             if count > 0 {
                 let fire = fires::Fire::of(&schedule, (time, cursor));
                 skipped.push(fires::Fire { count, reason: Some(PAUSED.into()), ..fire });
             }
         }
-        changed.push(ScheduleRecord { paused: pause.paused, rev, cursor, ..schedule });
+        changed.push(ScheduleRecord { paused: pause.paused, rev, cursor, seen, ..schedule });
     }
     if changed.is_empty() {
         return Ok(changed);

@@ -162,6 +162,8 @@ fn skip_pause(tx: &Transaction<'_>, schedule: &ScheduleRecord, pause: &Pause<'_>
         };
         fires::insert(tx, &fire, pause.decided)?;
     }
+    // What a trigger would see now happened in the pause, and is no news.
+    tx.prepare_cached("UPDATE schedule SET seen = 'null' WHERE id = ?1")?.execute([schedule.id.0])?;
     move_cursor(tx, schedule.id, pause.now)
 }
 
