@@ -2,8 +2,7 @@
 //!
 //! `cargo bench -p runstone-store --bench service`
 
-use std::io::Write;
-use std::time::Instant;
+mod measure;
 
 use runstone_core::attempt::Cause;
 use runstone_core::hash::Fingerprint;
@@ -17,33 +16,12 @@ use runstone_core::store::{
 };
 use runstone_core::time::Timestamp;
 use runstone_store::{Location, ProjectIdentity};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use uuid::Uuid;
 
+use measure::measure;
+
 const SCHEDULES: u32 = 10_000;
-
-fn cpu_us() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
-}
-
-/// Tells what one of `count` costs.
-fn measure<T>(name: &str, count: u32, body: impl FnOnce() -> T) -> T {
-    let (cpu, wall) = (cpu_us(), Instant::now());
-    let value = body();
-    let (cpu, wall) = (cpu_us() - cpu, wall.elapsed().as_secs_f64() * 1e6);
-    let each = f64::from(count);
-    writeln!(
-        std::io::stdout(),
-        "{name:<44} {count:>6} ×  {:>9.1} µs cpu  {:>9.1} µs wall each  {:>9.2} ms wall",
-        cpu / each,
-        wall / each,
-        wall / 1e3
-    )
-    .expect("standard output is open");
-    value
-}
 
 /// Ten schedules a pipeline.
 fn declared() -> Vec<DeclaredPipeline> {
@@ -215,21 +193,7 @@ fn pools(store: &mut dyn Store) {
             task,
             number: 1,
             succeeded: true,
-            end: AttemptEnd {
-                started: Timestamp(1),
-                ended: Timestamp(2),
-                cause: Cause::Exit,
-                exit_code: Some(0),
-                signal: None,
-                message: None,
-                user_us: 0,
-                system_us: 0,
-                peak_rss: 0,
-                stdout_bytes: 0,
-                stderr_bytes: 0,
-                leftovers: 0,
-                tainted: None,
-            },
+            end: AttemptEnd { exit_code: Some(0), ..AttemptEnd::new(Timestamp(1), Timestamp(2), Cause::Exit) },
             outputs: Vec::new(),
             metrics: Vec::new(),
             metadata: None,

@@ -2,8 +2,7 @@
 //!
 //! `cargo bench -p runstone-store --bench sqlite`
 
-use std::io::Write;
-use std::time::Instant;
+mod measure;
 
 use runstone_core::attempt::Cause;
 use runstone_core::hash::{ContentHash, Fingerprint};
@@ -16,30 +15,9 @@ use runstone_core::store::{
 };
 use runstone_core::time::Timestamp;
 use runstone_store::{Location, ProjectIdentity};
-use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
-fn cpu_us() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
-}
-
-/// Tells what one of `count` costs.
-fn measure<T>(name: &str, count: u32, body: impl FnOnce() -> T) -> T {
-    let (cpu, wall) = (cpu_us(), Instant::now());
-    let value = body();
-    let (cpu, wall) = (cpu_us() - cpu, wall.elapsed().as_secs_f64() * 1e6);
-    let each = f64::from(count);
-    writeln!(
-        std::io::stdout(),
-        "{name:<44} {count:>6} ×  {:>9.1} µs cpu  {:>9.1} µs wall each  {:>9.2} ms wall",
-        cpu / each,
-        wall / each,
-        wall / 1e3
-    )
-    .expect("standard output is open");
-    value
-}
+use measure::measure;
 
 fn new_run(tasks: u32) -> NewRun {
     let task = |index| NewTask { index, step: "step".to_owned(), cell: format!("lr=0.1,seed={index}") };
