@@ -296,6 +296,28 @@ pub struct AttemptEnd {
     pub tainted: Option<String>,
 }
 
+impl AttemptEnd {
+    /// An end of which no more is known: no exit code, nothing used, nothing written.
+    #[must_use]
+    pub fn new(started: Timestamp, ended: Timestamp, cause: Cause) -> Self {
+        Self {
+            started,
+            ended,
+            cause,
+            exit_code: None,
+            signal: None,
+            message: None,
+            user_us: 0,
+            system_us: 0,
+            peak_rss: 0,
+            stdout_bytes: 0,
+            stderr_bytes: 0,
+            leftovers: 0,
+            tainted: None,
+        }
+    }
+}
+
 /// One publication of a dataset version by one attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MaterializationRecord {

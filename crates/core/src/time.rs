@@ -1,5 +1,7 @@
 //! Points in time as plain numbers. Reading a clock is somebody else's business.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Microseconds since 1970-01-01T00:00:00Z, leap seconds ignored.
@@ -8,6 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The point so long after 1970-01-01T00:00:00Z, saturating.
+    #[must_use]
+    pub fn after_epoch(since: Duration) -> Self {
+        Self(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
     /// Microseconds from `earlier` to `self`; zero where the clock went back.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
@@ -19,4 +27,10 @@ impl Timestamp {
     pub fn plus_micros(self, micros: u64) -> Self {
         Self(self.0.saturating_add(i64::try_from(micros).unwrap_or(i64::MAX)))
     }
+}
+
+/// A length of time in microseconds, saturating.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

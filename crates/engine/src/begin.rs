@@ -7,7 +7,6 @@ use std::sync::mpsc::channel;
 
 use runstone_core::machine::{Layout, Machine, Policy};
 use runstone_core::record::{MaterializationRecord, RunEnvironment, RunId};
-use runstone_core::select::Request;
 use runstone_core::service::record::Claim;
 use runstone_core::store::{NewRun, NewTask, Ownership, Store, StoreError};
 use runstone_exec::local::LocalExecutor;
@@ -25,6 +24,7 @@ use crate::pins::{self, Standing};
 use crate::prepare::{PrepareError, Prepared};
 use crate::report::{Counts, Reporter, RunEvent};
 use crate::site::Site;
+use crate::submit::Wish;
 
 /// How to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +72,8 @@ pub enum RunError {
 /// What is kept with a run about how it was asked for, beside its definition and parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Kept {
-    pub(crate) selection: Request,
-    pub(crate) overlays: Vec<(String, String)>,
-    pub(crate) allow_unsupported: bool,
-    pub(crate) fail_fast: bool,
+    #[serde(flatten)]
+    pub(crate) wish: Wish,
     /// Publications of other pipelines, by name and version as written.
     pub(crate) pins: Vec<(String, String, Vec<MaterializationRecord>)>,
     /// Publications of steps that are not part of the run.
@@ -142,10 +140,7 @@ pub(crate) fn begin(
     let (tasks, recorded) = fresh_tasks(&prepared);
     let next_row = u32::try_from(recorded.len()).unwrap_or(u32::MAX);
     let kept = Kept {
-        selection: prepared.request.clone(),
-        overlays: prepared.definition.overlays.clone(),
-        allow_unsupported: prepared.definition.allow_unsupported,
-        fail_fast: options.fail_fast,
+        wish: Wish::of(&prepared, options.fail_fast),
         pins: external.iter().map(|((name, version), found)| (name.clone(), version.clone(), found.clone())).collect(),
         standing,
     };
@@ -225,10 +220,8 @@ impl Bench {
 
 pub(crate) fn layout(site: &Site, prepared: &Prepared) -> Layout {
     let mut layout = Layout::new(&prepared.pipeline, &prepared.graph, &prepared.selection);
-    let pools = &site.project.config().pools.value;
     layout.share_pools(|node| {
-        let step = prepared.graph.step(&prepared.pipeline, node);
-        step.and_then(|step| step.pool.as_ref()).is_some_and(|pool| pools.contains_key(pool.as_str()))
+        prepared.graph.step(&prepared.pipeline, node).is_some_and(|step| site.pool_of(step).is_some())
     });
     layout
 }

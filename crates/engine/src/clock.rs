@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use runstone_core::time::Timestamp;
+use runstone_core::time::{Timestamp, micros};
 
 /// Wall-clock time that only goes forward, for deadlines: people may set the clock of the machine while a run waits.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ impl Steady {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.wall.plus_micros(u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.wall.plus_micros(micros(self.begun.elapsed()))
     }
 }
 
@@ -33,5 +33,5 @@ pub fn boot_micros() -> u64 {
 #[must_use]
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    Timestamp::after_epoch(since)
 }

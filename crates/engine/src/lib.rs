@@ -42,7 +42,7 @@ pub use facts::{StepFacts, StepPython, platform};
 pub use plan::{Decision, Plan, PlannedTask, Why, plan};
 pub use prepare::{Asked, Definition, Home, PrepareError, Prepared, prepare, prepare_again, prepare_with};
 pub use recorder::RecordError;
-pub use resume::{folder_of, resume};
+pub use resume::resume;
 pub use site::Site;
 pub use staging::{CONTEXT, StepContext};
 pub use submit::{Wish, submission};

@@ -11,6 +11,7 @@ use runstone_core::graph::{NeedKind, Work};
 use runstone_core::select::Chosen;
 use runstone_core::spec::model::{Action, Cache, Source, Step};
 use runstone_core::store::{Earlier, Store, StoreError};
+use runstone_core::time::micros;
 use serde::Serialize;
 
 use crate::clock;
@@ -391,7 +392,7 @@ impl Planner<'_> {
         }
         if let Some(earlier) = found {
             if let Some(Cache::Ttl(ttl)) = step.map(|step| step.cache)
-                && clock::now().since(earlier.ended) > u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX)
+                && clock::now().since(earlier.ended) > micros(ttl)
             {
                 return Ok(Some(Why::Expired));
             }

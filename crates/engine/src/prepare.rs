@@ -17,7 +17,7 @@ use runstone_core::spec::params::{self, Resolved};
 use runstone_core::spec::{Limits, Loaded, Options, Pipeline, Sources, load};
 use serde::{Deserialize, Serialize};
 
-use crate::project::{Config, Project};
+use crate::project::{Config, Project, folder_below};
 
 /// What a person asked for.
 #[derive(Debug, Clone, Default)]
@@ -330,7 +330,6 @@ fn assemble(
     }
     let graph = Graph::new(&pipeline);
     let selection = select(&pipeline, &graph, &request)?;
-    let path = home.root.join(&definition.path);
     let files = graph
         .nodes
         .iter()
@@ -340,7 +339,7 @@ fn assemble(
             Work::Step(_) => None,
         })
         .collect();
-    let folder = path.parent().unwrap_or(&home.root).to_owned();
+    let folder = folder_below(&home.root, &definition.path);
     Ok(Prepared { pipeline, graph, selection, request, params, partition, folder, definition, files, warnings })
 }
 

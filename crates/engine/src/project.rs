@@ -189,6 +189,12 @@ impl Project {
         self.state_dir().join("runs")
     }
 
+    /// The folder of the pipeline that a definition came from: where its steps run.
+    #[must_use]
+    pub fn folder_of(&self, definition_path: impl AsRef<Path>) -> PathBuf {
+        folder_below(&self.root, definition_path.as_ref())
+    }
+
     /// The folder of one run.
     #[must_use]
     pub fn run_dir(&self, run: Uuid) -> PathBuf {
@@ -304,6 +310,11 @@ fn make_private_dir(path: &Path) -> Result<(), ProjectError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(ProjectError::io("create", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// The folder of a file that is relative to `root` or absolute.
+pub(crate) fn folder_below(root: &Path, file: &Path) -> PathBuf {
+    root.join(file).parent().unwrap_or(root).to_owned()
 }
 
 #[cfg(test)]

@@ -25,16 +25,9 @@ use crate::hooks;
 use crate::ledger::{Entry, Ledger, Published};
 use crate::owner;
 use crate::pins;
-use crate::prepare::{Definition, Home, Prepared, prepare_again};
+use crate::prepare::{Home, Prepared, prepare_again};
 use crate::report::{Counts, Reporter, RunEvent};
 use crate::site::Site;
-
-/// The folder of the pipeline of a run on record: where its [`Site`] is to be opened.
-#[must_use]
-pub fn folder_of(record: &RunRecord, root: &std::path::Path) -> std::path::PathBuf {
-    let path = root.join(&record.definition_path);
-    path.parent().unwrap_or(root).to_owned()
-}
 
 /// Takes a run over and drives it to its end.
 ///
@@ -123,7 +116,7 @@ pub(crate) fn go_on(
         resumed: true,
     });
     control(Control(bench.events.0.clone()));
-    let fail_fast = kept.fail_fast || options.fail_fast;
+    let fail_fast = kept.wish.fail_fast || options.fail_fast;
     let parts = Parts {
         site: site.clone(),
         prepared: Arc::clone(&prepared),
@@ -157,19 +150,11 @@ fn prepare(site: &Site, store: &mut dyn Store, record: &RunRecord) -> Result<(Pr
         .map_err(|error| damaged(format!("the request of run #{} cannot be read: {error}", record.number)))?;
     let params: IndexMap<Name, Scalar> = serde_json::from_value(record.params.clone())
         .map_err(|error| damaged(format!("the parameters of run #{} cannot be read: {error}", record.number)))?;
-    let text = store
-        .definition(&record.definition)?
-        .ok_or_else(|| damaged(format!("the definition of run #{} is missing", record.number)))?;
-    let definition = Definition {
-        text,
-        path: record.definition_path.clone().into(),
-        overlays: kept.overlays.clone(),
-        allow_unsupported: kept.allow_unsupported,
-    };
+    let definition = kept.wish.definition(store, &record.definition, &record.definition_path, record.number)?;
     let prepared = prepare_again(
         definition,
         params,
-        kept.selection.clone(),
+        kept.wish.selection.clone(),
         record.partition.as_deref(),
         &Home::of_record(&site.project),
     )?;

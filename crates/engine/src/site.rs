@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use runstone_core::executor::SecretEnv;
+use runstone_core::name::Name;
 use runstone_core::record::ContentKind;
 use runstone_core::spec::model::{EnvValue, Step};
 use runstone_exec::local::Masker;
@@ -59,6 +60,11 @@ impl Site {
         let stop = Arc::new(AtomicBool::new(false));
         let python = environments(&self.project, &self.environment, &stop);
         Self { stop, python, ..self.clone() }
+    }
+
+    /// The pool of the whole project that a step takes slots of.
+    pub(crate) fn pool_of<'s>(&self, step: &'s Step) -> Option<&'s Name> {
+        step.pool.as_ref().filter(|pool| self.project.config().pools.value.contains_key(pool.as_str()))
     }
 
     /// The secrets a step asks for.

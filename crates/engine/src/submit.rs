@@ -2,6 +2,7 @@
 //! run is prepared from it.
 
 use indexmap::IndexMap;
+use runstone_core::hash::ContentHash;
 use runstone_core::name::Name;
 use runstone_core::record::{RunEnvironment, RunId};
 use runstone_core::scalar::Scalar;
@@ -15,10 +16,9 @@ use crate::begin::RunError;
 use crate::prepare::{Definition, Home, PrepareError, Prepared, prepare_with};
 use crate::site::Site;
 
-/// What a submission says about the run to be, beside its definition and parameters. Empty for everything with the
-/// pipeline's defaults, which is what schedules and triggers submit.
+/// How a run was asked for, beside its definition and parameters. Schedules and triggers say nothing, which means
+/// everything, with the pipeline's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Wish {
     /// Which part of the pipeline.
     pub selection: Request,
@@ -30,6 +30,38 @@ pub struct Wish {
     pub fail_fast: bool,
 }
 
+impl Wish {
+    /// That of a run as it was prepared.
+    pub(crate) fn of(prepared: &Prepared, fail_fast: bool) -> Self {
+        Self {
+            selection: prepared.request.clone(),
+            overlays: prepared.definition.overlays.clone(),
+            allow_unsupported: prepared.definition.allow_unsupported,
+            fail_fast,
+        }
+    }
+
+    /// The definition that is on record for run `number`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where its text is missing.
+    pub(crate) fn definition(
+        &self,
+        store: &mut dyn Store,
+        hash: &ContentHash,
+        path: &str,
+        number: i64,
+    ) -> Result<Definition, StoreError> {
+        let missing = || StoreError::Damaged(format!("the definition of run #{number} is missing"));
+        Ok(Definition {
+            text: store.definition(hash)?.ok_or_else(missing)?,
+            path: path.into(),
+            overlays: self.overlays.clone(),
+            allow_unsupported: self.allow_unsupported,
+        })
+    }
+}
+
 /// Asks for a run of what was prepared.
 #[must_use]
 pub fn submission(
@@ -39,19 +71,13 @@ pub fn submission(
     trigger: &str,
     environment: RunEnvironment,
 ) -> NewSubmission {
-    let wish = Wish {
-        selection: prepared.request.clone(),
-        overlays: prepared.definition.overlays.clone(),
-        allow_unsupported: prepared.definition.allow_unsupported,
-        fail_fast,
-    };
     NewSubmission {
         run: RunId(Uuid::now_v7()),
         pipeline: prepared.pipeline.name.to_string(),
         definition: Some(prepared.definition.text.clone()),
         definition_path: prepared.definition.path.display().to_string(),
         params: serde_json::json!(prepared.params),
-        request: serde_json::json!(wish),
+        request: serde_json::json!(Wish::of(prepared, fail_fast)),
         trigger: trigger.to_owned(),
         partition: prepared.partition.as_ref().map(ToString::to_string),
         priority: prepared.pipeline.priority,
@@ -83,15 +109,7 @@ pub(crate) fn prepare(
         serde_json::Value::Null => IndexMap::new(),
         params => serde_json::from_value(params.clone()).map_err(|error| damaged("parameters", error))?,
     };
-    let text = store
-        .definition(&asked.definition)?
-        .ok_or_else(|| StoreError::Damaged(format!("the definition of run #{} is missing", asked.number)))?;
-    let definition = Definition {
-        text,
-        path: asked.definition_path.clone().into(),
-        overlays: wish.overlays.clone(),
-        allow_unsupported: wish.allow_unsupported,
-    };
+    let definition = wish.definition(store, &asked.definition, &asked.definition_path, asked.number)?;
     let partition = asked.partition.as_deref();
     let prepared = prepare_with(definition, &set, &[], wish.selection.clone(), partition, &Home::of(&site.project));
     Ok((prepared.map_err(|error: PrepareError| RunError::Prepare(error))?, wish))

@@ -182,6 +182,7 @@ impl ServiceStore for Shared {
         cancel_requests(runs: &[RunId]) -> Vec<(RunId, String)>;
         create_backfill(backfill: &NewBackfill, now: Timestamp) -> ();
         backfills(live_only: bool) -> Vec<BackfillRecord>;
+        active_backfills() -> Vec<Uuid>;
         advance_backfill(id: Uuid, now: Timestamp) -> u32;
         set_backfill(id: Uuid, state: BackfillState, now: Timestamp) -> bool;
         declare_pools(pools: &[(String, u32)]) -> ();

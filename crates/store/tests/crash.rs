@@ -67,21 +67,7 @@ fn start(run: RunId, task: u32) -> Change {
 }
 
 fn finish(run: RunId, task: u32) -> Change {
-    let end = AttemptEnd {
-        started: Timestamp(1),
-        ended: Timestamp(2),
-        cause: Cause::Exit,
-        exit_code: Some(0),
-        signal: None,
-        message: None,
-        user_us: 0,
-        system_us: 0,
-        peak_rss: 0,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        leftovers: 0,
-        tainted: None,
-    };
+    let end = AttemptEnd { exit_code: Some(0), ..AttemptEnd::new(Timestamp(1), Timestamp(2), Cause::Exit) };
     let output = NewMaterialization {
         output: "out".to_owned(),
         dataset: "p/step".to_owned(),

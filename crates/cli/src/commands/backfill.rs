@@ -59,8 +59,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let asked = environment::ask(project.root(), &context.variables, env!("CARGO_PKG_VERSION"));
     let (definition, pipeline, parts) = partitioned(store.as_mut(), &args.pipeline, &Home::of(&project), context)?;
     let keys = args.range.keys(&parts, now())?;
-    let path = project.root().join(&definition.path);
-    let folder = path.parent().unwrap_or(project.root()).to_owned();
+    let folder = project.folder_of(&definition.path);
     let site = Site::open(project, &folder, context.variables.clone())?;
     let ledger = Ledger::read(&site, definition, &args.pipeline, store.as_mut())?;
     let views =

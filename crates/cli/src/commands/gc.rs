@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use runstone_core::hash::ContentHash;
 use runstone_core::record::{ContentKind, RunRecord, RunState};
 use runstone_core::store::{RunFilter, Store};
+use runstone_core::time::micros;
 use runstone_engine::project::Project;
 use runstone_exec::objects::{Checkouts, ObjectKind, ObjectStore};
 use serde::Serialize;
@@ -135,7 +136,7 @@ fn collect_runs(args: &Args, project: &Project, store: &mut dyn Store, report: &
     let folders = run_folders(&project.runs_dir())?;
     let runs = store.runs(&RunFilter::default())?;
     let now = crate::context::now();
-    let keep_us = u64::try_from(args.runs_older_than.0.as_micros()).unwrap_or(u64::MAX);
+    let keep_us = micros(args.runs_older_than.0);
     let kept = |(position, run): (usize, RunRecord)| {
         let is_recent = position < args.keep_runs || run.ended.is_none_or(|ended| now.since(ended) < keep_us);
         (run.id.0, is_recent || run.state == RunState::Running)

@@ -94,8 +94,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, mut store) = context.open()?;
     let (definition, _, parts) = partitioned(store.as_mut(), &args.pipeline, &Home::of(&project), context)?;
     let keys = args.range.keys(&parts, now())?;
-    let path = project.root().join(&definition.path);
-    let folder = path.parent().unwrap_or(project.root()).to_owned();
+    let folder = project.folder_of(&definition.path);
     let site = Site::open(project, &folder, context.variables.clone())?;
     let ledger = Ledger::read(&site, definition, &args.pipeline, store.as_mut())?;
     let views =

@@ -2,7 +2,7 @@
 
 use runstone_core::record::RunState;
 use runstone_core::store::RunFilter;
-use runstone_engine::{Site, folder_of};
+use runstone_engine::Site;
 
 use super::run::{HowArgs, conclude, on_signals};
 use crate::args::FormatArgs;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
             .ok_or_else(|| CommandError::not_found("the newest run has succeeded, or there is none"))?,
     };
     let (options, jobs) = (args.how.options(), args.how.jobs(&project));
-    let folder = folder_of(&record, project.root());
+    let folder = project.folder_of(&record.definition_path);
     let site = Site::open(project, &folder, context.variables.clone())?;
     let crew = context.crew(jobs)?;
     let mut reporter = report::reporter(&context.terminal, args.format.json);

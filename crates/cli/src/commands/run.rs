@@ -174,8 +174,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let asked = environment::ask(project.root(), &context.variables, env!("CARGO_PKG_VERSION"));
     let mut store = open_store(&project)?;
     let (options, jobs) = (args.how.options(), args.how.jobs(&project));
-    let pools: Vec<(String, u32)> =
-        project.config().pools.value.iter().map(|(name, slots)| (name.clone(), *slots)).collect();
+    let pools = project.config().pool_slots();
     if !pools.is_empty() {
         store.declare_pools(&pools)?;
     }

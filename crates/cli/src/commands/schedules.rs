@@ -9,7 +9,7 @@ use runstone_core::service::launch::{ScheduleSpec, When};
 use runstone_core::service::record::{FireRecord, ScheduleId, ScheduleRecord};
 use runstone_core::service::store::FireFilter;
 use runstone_core::store::Store;
-use runstone_core::time::Timestamp;
+use runstone_core::time::{Timestamp, micros};
 use serde::Serialize;
 
 use crate::args::FormatArgs;
@@ -296,8 +296,7 @@ fn when(spec: &ScheduleSpec, record: &ScheduleRecord) -> String {
         When::Schedule(schedule) => match &schedule.timing {
             Timing::Cron { expression, tz, .. } => format!("{expression} ({})", tz.name()),
             Timing::Every { interval } => {
-                let micros = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX);
-                format!("every {}", crate::render::quantity::coarse_duration(micros))
+                format!("every {}", crate::render::quantity::coarse_duration(micros(*interval)))
             }
         },
     }

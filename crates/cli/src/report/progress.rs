@@ -1,5 +1,6 @@
 //! One bar for the run, and below it what is running at the moment; what has ended scrolls away above.
 
+use runstone_core::time::micros;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -165,7 +166,7 @@ impl State {
             text.push_str(&format!("\n  {}", paint(DIM, &shorten(building, width.saturating_sub(3)))));
         }
         for running in self.running.iter().take(NAMED) {
-            let elapsed = u64::try_from(now.saturating_duration_since(running.since).as_micros()).unwrap_or(u64::MAX);
+            let elapsed = micros(now.saturating_duration_since(running.since));
             let elapsed = coarse_duration(elapsed);
             let name = shorten(&running.name, width.saturating_sub(elapsed.len() + 5));
             text.push_str(&format!("\n  {name} {}", paint(BUSY, &elapsed)));

@@ -3,7 +3,7 @@
 use super::{Failure, Machine};
 use crate::attempt::Cause;
 use crate::spec::model::{Retry, RetryOn};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, micros};
 
 impl Machine {
     /// Counts a failure and says when the next attempt is due; none where this failure is final.
@@ -44,8 +44,7 @@ fn delay_us(retry: &Retry, failures: u32, spread: f64) -> u64 {
     let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
     let whole = (retry.backoff.as_secs_f64() * retry.factor.powi(exponent)).min(retry.max_backoff.as_secs_f64());
     let wait = if retry.jitter { whole * (0.5 + spread / 2.0) } else { whole };
-    std::time::Duration::try_from_secs_f64(wait)
-        .map_or(u64::MAX, |wait| u64::try_from(wait.as_micros()).unwrap_or(u64::MAX))
+    std::time::Duration::try_from_secs_f64(wait).map_or(u64::MAX, micros)
 }
 
 /// A number in [0, 1) that is always the same for the same run, task and number of failures.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::model::{Fold, Gap, Schedule, ScheduleError, Timing};
 use super::pattern::Pattern;
 use super::zone::{Segment, Zone};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, micros};
 
 const SECOND: i64 = 1_000_000;
 /// 0001-01-01T00:00:00Z; the calendar has nothing to say of times before it.
@@ -57,7 +57,7 @@ impl Schedule {
                 Rule::Every { anchor: self.start.map_or(0, |start| start.0), interval }
             }
         };
-        let jitter = u64::try_from(self.jitter.as_micros()).unwrap_or(u64::MAX);
+        let jitter = micros(self.jitter);
         Ok(Compiled { rule, start: self.start, end: self.end, jitter, catchup: self.catchup })
     }
 }

@@ -270,6 +270,12 @@ pub trait ServiceStore {
     /// As above.
     fn backfills(&mut self, live_only: bool) -> Result<Vec<BackfillRecord>>;
 
+    /// The active backfills, newest first: what a scheduler asks at every look, without their partitions and submissions.
+    ///
+    /// # Errors
+    /// As above.
+    fn active_backfills(&mut self) -> Result<Vec<Uuid>>;
+
     /// Submits the next partitions of an active backfill until `parallel` of them are live, and ends it where all are over.
     /// Under the lock of its row, so that schedulers may call it at the same time. Returns how many were submitted.
     ///

@@ -411,21 +411,7 @@ impl Driver {
             rows: None,
             file_name: "out".to_owned(),
         };
-        let end = AttemptEnd {
-            started: now,
-            ended: now,
-            cause: outcome.cause,
-            exit_code: outcome.exit_code,
-            signal: None,
-            message: None,
-            user_us: 0,
-            system_us: 0,
-            peak_rss: 0,
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-            leftovers: 0,
-            tainted: None,
-        };
+        let end = AttemptEnd { exit_code: outcome.exit_code, ..AttemptEnd::new(now, now, outcome.cause) };
         Change::Finish(Box::new(FinishAttempt {
             task,
             number,

@@ -281,9 +281,6 @@ impl World {
 
     fn look(&mut self) -> Look {
         let sure = "a model does not fail";
-        let active = |one: &runstone_core::service::record::BackfillRecord| {
-            one.state == runstone_core::service::record::BackfillState::Active
-        };
         let mut live = self.model.live_submissions(4).expect(sure);
         if self.breaks(Mutation::ClaimsOutOfTurn) {
             live.iter_mut().for_each(|one| one.group = None);
@@ -291,14 +288,7 @@ impl World {
         Look {
             live,
             schedulers: self.model.schedulers(0).expect(sure),
-            backfills: self
-                .model
-                .backfills(true)
-                .expect(sure)
-                .iter()
-                .filter(|one| active(one))
-                .map(|one| one.id)
-                .collect(),
+            backfills: self.model.active_backfills().expect(sure),
             schedules_rev: self.model.schedules_rev().expect(sure),
         }
     }

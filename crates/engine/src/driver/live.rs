@@ -347,21 +347,7 @@ impl Driver<'_> {
 pub(crate) fn without_process(cause: Cause, message: String, at: Timestamp) -> Judgement {
     Judgement {
         failure: Some(Failure { cause, exit_code: None, message: message.clone() }),
-        end: AttemptEnd {
-            started: at,
-            ended: at,
-            cause,
-            exit_code: None,
-            signal: None,
-            message: Some(message),
-            user_us: 0,
-            system_us: 0,
-            peak_rss: 0,
-            stdout_bytes: 0,
-            stderr_bytes: 0,
-            leftovers: 0,
-            tainted: None,
-        },
+        end: AttemptEnd { message: Some(message), ..AttemptEnd::new(at, at, cause) },
         outputs: Vec::new(),
         metrics: Vec::new(),
         metadata: None,

@@ -9,6 +9,7 @@ use runstone_core::graph::Work;
 use runstone_core::machine::{Answer, Failure, Input, Prior, Verdict};
 use runstone_core::spec::model::{Action, Cache, Foreach, Source, Step};
 use runstone_core::store::{Change, Earlier, NewTask};
+use runstone_core::time::micros;
 use runstone_exec::objects::{Depth, Presence};
 
 use super::{DriveError, Driver, Event, Note, TaskData};
@@ -326,9 +327,7 @@ impl Driver<'_> {
 
     fn is_fresh(&self, task: usize, hit: &Earlier) -> bool {
         match self.step_of(task).map(|step| step.cache) {
-            Some(Cache::Ttl(ttl)) => {
-                clock::now().since(hit.ended) <= u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX)
-            }
+            Some(Cache::Ttl(ttl)) => clock::now().since(hit.ended) <= micros(ttl),
             _ => true,
         }
     }

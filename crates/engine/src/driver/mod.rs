@@ -31,7 +31,7 @@ use runstone_core::machine::{Failure, Input, Machine};
 use runstone_core::record::{MaterializationRecord, RunId, RunState};
 use runstone_core::spec::model::Step;
 use runstone_core::store::{Applied, Change, Flight, Ownership, RunRef, Store, StoreError};
-use runstone_core::time::Timestamp;
+use runstone_core::time::{Timestamp, micros};
 use runstone_exec::objects::Batch as Objects;
 use uuid::Uuid;
 
@@ -397,7 +397,7 @@ impl<'r> Driver<'r> {
         }
         driven?;
         let (state, reason) = self.ended.take().expect("the loop ends with the run");
-        let wall_us = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let wall_us = micros(self.begun.elapsed());
         self.reporter.event(&RunEvent::RunEnded {
             number: self.number,
             state,

@@ -75,8 +75,7 @@ impl Driver<'_> {
     /// The slots that the task needs of a pool of the project.
     fn pool_of(&self, task: usize) -> Option<PoolAsk> {
         let step = self.step_of(task)?;
-        let name =
-            step.pool.as_ref().filter(|name| self.site.project.config().pools.value.contains_key(name.as_str()))?;
+        let name = self.site.pool_of(step)?;
         Some(PoolAsk { name: name.to_string(), slots: step.slots, priority: self.prepared.pipeline.priority })
     }
 

@@ -151,6 +151,12 @@ impl Config {
         })
     }
 
+    /// The pools of the project and their slots, as the record takes them.
+    #[must_use]
+    pub fn pool_slots(&self) -> Vec<(String, u32)> {
+        self.pools.value.iter().map(|(name, slots)| (name.clone(), *slots)).collect()
+    }
+
     /// Reads a secret from its source. `variable` looks up the environment.
     ///
     /// # Errors

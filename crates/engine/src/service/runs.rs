@@ -1,7 +1,7 @@
 //! One submitted run, from its claim to the moment at which this scheduler has nothing more to do with it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,8 +83,7 @@ impl Shop {
 
     /// The site of the pipeline that a definition came from.
     pub(super) fn site(&self, definition_path: &str) -> Result<Site, RunError> {
-        let path = self.project.root().join(definition_path);
-        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let folder = self.project.folder_of(definition_path);
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(site) = sites.get(&folder) {
             return Ok(site.for_another_run());

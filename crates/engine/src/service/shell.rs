@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use runstone_core::executor::Stop;
 use runstone_core::record::RunId;
 use runstone_core::service::machine::{Ask, Command, Input, Look, Machine, Now, Settings};
-use runstone_core::service::record::{BackfillState, FireDecision, FireVerdict, NewScheduler, SchedulerId};
+use runstone_core::service::record::{FireDecision, FireVerdict, NewScheduler, SchedulerId};
 use runstone_core::service::store::{Claimed, HighWater};
 use runstone_core::store::{Store, StoreError};
+use runstone_core::time::micros;
 use runstone_exec::local::{Place, ProcessId};
 use tracing::{debug, error, info, warn};
 use uuid::Uuid;
@@ -86,13 +87,11 @@ pub fn serve(
         source: std::io::Error::other("the project's folders cannot be used"),
     })?;
     let mut store = service.store;
-    let pools: Vec<(String, u32)> =
-        shop.project.config().pools.value.iter().map(|(name, slots)| (name.clone(), *slots)).collect();
     let time = SharedTime::default();
     time.compare(store.as_mut())?;
     let mut mark = Mark::read(&shop.project);
     mark.check(store.high_water()?)?;
-    store.declare_pools(&pools)?;
+    store.declare_pools(&shop.project.config().pool_slots())?;
     let reload =
         watch_pipelines(&service.options, &shop, store.reopen()?, time.clone(), sender.clone()).map_err(thread)?;
     let askers = Askers {
@@ -254,10 +253,6 @@ impl Order {
             Self::LetGo => control.let_go(),
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl<'s> Incarnation<'s> {
@@ -587,12 +582,7 @@ fn look(store: &mut dyn Store) -> runstone_core::store::Result<Look> {
     Ok(Look {
         live: store.live_submissions(PER_PIPELINE)?,
         schedulers: store.schedulers(0)?,
-        backfills: store
-            .backfills(true)?
-            .into_iter()
-            .filter(|one| one.state == BackfillState::Active)
-            .map(|one| one.id)
-            .collect(),
+        backfills: store.active_backfills()?,
         schedules_rev: store.schedules_rev()?,
     })
 }

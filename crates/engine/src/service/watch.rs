@@ -13,6 +13,7 @@ use runstone_core::service::machine::Sighting;
 use runstone_core::service::record::{ScheduleId, ScheduleRecord};
 use runstone_core::spec::model::Trigger;
 use runstone_core::store::{Result, Store, VersionRef};
+use runstone_core::time::micros;
 use runstone_exec::objects::Limits;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -30,7 +31,6 @@ pub(super) enum Watch {
 
 impl Watch {
     pub(super) fn of(trigger: &Trigger) -> Self {
-        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         match trigger {
             Trigger::Dataset { datasets, all } => Self::Datasets { names: datasets.clone(), all: *all },
             Trigger::File { path, settle, every } => {
@@ -147,8 +147,7 @@ fn at_datasets(store: &mut dyn Store, record: &ScheduleRecord, datasets: &[Strin
 
 fn at_files(shop: &Shop, definition_path: &str, record: &ScheduleRecord, wanted: &Wanted<'_>) -> Option<Sighting> {
     let site = shop.site(definition_path).ok()?;
-    let path = shop.project.root().join(definition_path);
-    let pattern = source::pattern(path.parent()?, wanted.pattern).ok()?;
+    let pattern = source::pattern(&shop.project.folder_of(definition_path), wanted.pattern).ok()?;
     let settled = SystemTime::now().checked_sub(Duration::from_micros(wanted.settle_us))?;
     let files = match site.scanner.glimpse(&pattern, Limits::default(), settled) {
         Ok(glimpse) => glimpse.files,

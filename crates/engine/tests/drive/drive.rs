@@ -10,7 +10,7 @@ use runstone_core::select::Request;
 use runstone_core::store::{RunRef, Store};
 use runstone_engine::project::{Overrides, Project};
 use runstone_engine::report::{Reporter, RunEvent};
-use runstone_engine::{Asked, Crew, Home, RunError, RunOptions, Site, environment, folder_of, prepare, resume, run};
+use runstone_engine::{Asked, Crew, Home, RunError, RunOptions, Site, environment, prepare, resume, run};
 use runstone_exec::local::ForkServer;
 use runstone_store::{Location, ProjectIdentity, connect};
 
@@ -52,7 +52,7 @@ pub(crate) fn main(server: ForkServer, arguments: &[String]) -> ExitCode {
     let result = if arguments[1] == "resume" {
         let which = arguments.get(2).map_or(RunRef::Latest, |number| number.parse().unwrap());
         let record = store.run(&which).unwrap().unwrap();
-        let site = site(project.clone(), &folder_of(&record, project.root()));
+        let site = site(project.clone(), &project.folder_of(&record.definition_path));
         resume(&site, store, &record, &crew, options, &mut Lines, drop)
     } else {
         let asked =

@@ -248,7 +248,7 @@ pub(super) fn boot_clock() -> Duration {
 
 fn wall_clock() -> Timestamp {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
+    Timestamp::after_epoch(now)
 }
 
 fn not_started(spec: &AttemptSpec, started: Timestamp, cause: Cause, message: String) -> OutcomeRecord {

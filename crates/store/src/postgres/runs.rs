@@ -1,7 +1,7 @@
 //! Runs: put on record, taken over, found.
 
 use runstone_core::hash::ContentHash;
-use runstone_core::record::{RunEnvironment, RunId, RunRecord, RunState};
+use runstone_core::record::{RunId, RunRecord, RunState};
 use runstone_core::store::{NewRun, NewTask, Ownership, RunFilter, RunRef, StoreError};
 use runstone_core::time::Timestamp;
 use sqlx::postgres::PgRow;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::events::EventRow;
 use super::service::claims::{self, Begun};
 use super::session::{Outcome, Tx, TxError};
-use super::value::{Time, get, get_content_hash, get_json, get_state, get_time, json, opt_text, text};
+use super::value::{Time, get, get_content_hash, get_environment, get_json, get_state, get_time, json, opt_text, text};
 use super::{events, tasks};
 use crate::event::Event;
 use crate::prefix;
@@ -47,14 +47,7 @@ fn record(row: &PgRow) -> Result<RunRecord, TxError> {
         epoch: get(row, "epoch")?,
         store_marker: get(row, "store_marker")?,
         partition: get(row, "partition")?,
-        environment: RunEnvironment {
-            tool_version: get(row, "tool_version")?,
-            platform: get(row, "platform")?,
-            user: get(row, "user_name")?,
-            host: get(row, "host")?,
-            git_commit: get(row, "git_commit")?,
-            git_dirty: get(row, "git_dirty")?,
-        },
+        environment: get_environment(row)?,
         cancel: get(row, "cancel")?,
     })
 }

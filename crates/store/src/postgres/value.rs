@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use runstone_core::hash::{ContentHash, Fingerprint};
+use runstone_core::record::RunEnvironment;
 use runstone_core::store::StoreError;
 use runstone_core::time::Timestamp;
 use serde::Serialize;
@@ -111,6 +112,18 @@ pub(super) fn get_state<T>(row: &PgRow, column: &str, parse: fn(&str) -> Option<
 /// A column with a moment in it.
 pub(super) fn get_time(row: &PgRow, column: &str) -> Result<Timestamp, TxError> {
     Ok(get::<Time>(row, column)?.0)
+}
+
+/// Where a run was asked for: six columns of those names.
+pub(super) fn get_environment(row: &PgRow) -> Result<RunEnvironment, TxError> {
+    Ok(RunEnvironment {
+        tool_version: get(row, "tool_version")?,
+        platform: get(row, "platform")?,
+        user: get(row, "user_name")?,
+        host: get(row, "host")?,
+        git_commit: get(row, "git_commit")?,
+        git_dirty: get(row, "git_dirty")?,
+    })
 }
 
 /// A number that is never negative.

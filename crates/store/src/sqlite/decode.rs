@@ -1,7 +1,7 @@
 //! Values as the tables keep them, and back.
 
 use runstone_core::hash::{ContentHash, Fingerprint};
-use runstone_core::record::RunId;
+use runstone_core::record::{RunEnvironment, RunId};
 use rusqlite::Row;
 use rusqlite::types::Type;
 use uuid::Uuid;
@@ -38,6 +38,18 @@ pub(super) fn run_id(row: &Row<'_>, at: usize) -> rusqlite::Result<RunId> {
 pub(super) fn unsigned(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(at)?;
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(at, value))
+}
+
+/// Where a run was asked for: six columns from `at` on, in the order of the struct.
+pub(super) fn environment(row: &Row<'_>, at: usize) -> rusqlite::Result<RunEnvironment> {
+    Ok(RunEnvironment {
+        tool_version: row.get(at)?,
+        platform: row.get(at + 1)?,
+        user: row.get(at + 2)?,
+        host: row.get(at + 3)?,
+        git_commit: row.get(at + 4)?,
+        git_dirty: row.get(at + 5)?,
+    })
 }
 
 pub(super) fn json(row: &Row<'_>, at: usize) -> rusqlite::Result<serde_json::Value> {

@@ -1,7 +1,7 @@
 //! Runs: put on record, taken over, asked to end, found.
 
 use runstone_core::hash::ContentHash;
-use runstone_core::record::{RunEnvironment, RunId, RunRecord, RunState};
+use runstone_core::record::{RunId, RunRecord, RunState};
 use runstone_core::store::{NewRun, Ownership, RunFilter, RunRef, StoreError};
 use runstone_core::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
@@ -33,14 +33,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         ended: row.get::<_, Option<i64>>(11)?.map(Timestamp),
         epoch: row.get(12)?,
         store_marker: decode::uuid(row, 13)?,
-        environment: RunEnvironment {
-            tool_version: row.get(14)?,
-            platform: row.get(15)?,
-            user: row.get(16)?,
-            host: row.get(17)?,
-            git_commit: row.get(18)?,
-            git_dirty: row.get(19)?,
-        },
+        environment: decode::environment(row, 14)?,
         cancel: row.get(20)?,
         partition: row.get(21)?,
     })

@@ -125,9 +125,11 @@ pub(crate) fn a_paused_backfill_submits_nothing(backend: &dyn Backend) {
     assert!(store.set_backfill(new.id, BackfillState::Paused, at(201)).unwrap());
     assert!(!store.set_backfill(new.id, BackfillState::Paused, at(202)).unwrap());
     assert_eq!(store.backfills(true).unwrap()[0].state, BackfillState::Paused);
+    assert!(store.active_backfills().unwrap().is_empty());
     run_all(&mut store, me);
     assert_eq!(store.advance_backfill(new.id, at(203)).unwrap(), 0);
     assert!(store.set_backfill(new.id, BackfillState::Active, at(204)).unwrap());
+    assert_eq!(store.active_backfills().unwrap(), [new.id]);
     assert_eq!(store.advance_backfill(new.id, at(205)).unwrap(), 1);
     assert!(!store.set_backfill(uuid(), BackfillState::Paused, at(206)).unwrap());
     sound(&mut store);
@@ -153,6 +155,7 @@ pub(crate) fn a_cancelled_backfill_ends_its_runs(backend: &dyn Backend) {
     assert_eq!(store.advance_backfill(new.id, at(211)).unwrap(), 0);
     assert!(!store.set_backfill(new.id, BackfillState::Active, at(212)).unwrap());
     assert!(store.backfills(true).unwrap().is_empty());
+    assert!(store.active_backfills().unwrap().is_empty());
     sound(&mut store);
     assert!(store.release(unbegun.claim, at(213)).unwrap());
     ended(&mut store, owner, 0, RunState::Cancelled);

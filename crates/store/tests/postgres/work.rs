@@ -67,21 +67,7 @@ pub(crate) fn finish(task: u32, name: &str, bytes: &str) -> Change {
         rows: None,
         file_name: "out".to_owned(),
     };
-    let end = AttemptEnd {
-        started: Timestamp(1),
-        ended: Timestamp(2),
-        cause: Cause::Exit,
-        exit_code: Some(0),
-        signal: None,
-        message: None,
-        user_us: 0,
-        system_us: 0,
-        peak_rss: 0,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        leftovers: 0,
-        tainted: None,
-    };
+    let end = AttemptEnd { exit_code: Some(0), ..AttemptEnd::new(Timestamp(1), Timestamp(2), Cause::Exit) };
     Change::Finish(Box::new(FinishAttempt {
         task,
         number: 1,

@@ -8,7 +8,7 @@ use crate::service::launch::{ScheduleSpec, When};
 use crate::service::record::{FireRecord, ScheduleRecord};
 use crate::service::store::FireFilter;
 use crate::store::{Result, RunFilter, RunRef, Store};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, micros};
 
 /// Clocks of schedulers and of the database differ by less than this: what they write down together is found together.
 const SKEW_US: u64 = 3_600_000_000;
@@ -143,7 +143,7 @@ fn newest<T>(
 /// How long before its decision a fire that starts a run may have been due, microseconds.
 fn window_us(schedule: &ScheduleRecord) -> u64 {
     let Ok(ScheduleSpec { when: When::Schedule(timed), .. }) = ScheduleSpec::read(schedule) else { return 0 };
-    u64::try_from(timed.catchup.window.as_micros()).unwrap_or(u64::MAX)
+    micros(timed.catchup.window)
 }
 
 /// Where fires of a schedule were left out, it begins with the first one that was not.

@@ -122,19 +122,8 @@ fn task(run: i64, index: u32, state: TaskState, attempts: u32) -> TaskRecord {
 fn attempt(run: i64, number: u32, state: AttemptState) -> AttemptRecord {
     let is_over = matches!(state, AttemptState::Succeeded | AttemptState::Failed);
     let end = AttemptEnd {
-        started: Timestamp(1),
-        ended: Timestamp(2),
-        cause: Cause::Exit,
         exit_code: Some(i32::from(state == AttemptState::Failed)),
-        signal: None,
-        message: None,
-        user_us: 0,
-        system_us: 0,
-        peak_rss: 0,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        leftovers: 0,
-        tainted: None,
+        ..AttemptEnd::new(Timestamp(1), Timestamp(2), Cause::Exit)
     };
     AttemptRecord {
         id: NodeId(100 * run + i64::from(number)),

@@ -203,6 +203,11 @@ impl ServiceStore for Model {
         Ok(wanted.map(|one| self.backfill_record(one)).collect())
     }
 
+    fn active_backfills(&mut self) -> Result<Vec<Uuid>> {
+        let active = self.backfills.values().filter(|one| one.state == BackfillState::Active);
+        Ok(active.map(|one| one.new.id).collect())
+    }
+
     fn advance_backfill(&mut self, id: Uuid, now: Timestamp) -> Result<u32> {
         Ok(self.advance(id, now))
     }

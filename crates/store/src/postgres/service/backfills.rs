@@ -91,6 +91,14 @@ pub(super) async fn list(tx: &mut Tx<'_>, project: i64, live_only: bool) -> TxRe
     Ok(found)
 }
 
+/// Newest first, as in [`list`].
+pub(super) async fn active(tx: &mut Tx<'_>, project: i64) -> TxResult<Vec<Uuid>> {
+    const SELECT: &str =
+        "SELECT id FROM backfill WHERE project_id = $1 AND state = 'active' ORDER BY created DESC, id DESC";
+    let query = tx.query(SELECT).bind(project);
+    tx.rows(query).await?.iter().map(|row| get(row, "id")).collect()
+}
+
 fn item(row: &PgRow) -> Result<BackfillItem, TxError> {
     let run_state: Option<&str> = get(row, "run_state")?;
     Ok(BackfillItem {

@@ -202,6 +202,10 @@ impl ServiceStore for PostgresStore {
         self.read("list backfills", async |tx, project| backfills::list(tx, project, live_only).await)
     }
 
+    fn active_backfills(&mut self) -> Result<Vec<Uuid>> {
+        self.read("list active backfills", async |tx, project| backfills::active(tx, project).await)
+    }
+
     fn advance_backfill(&mut self, id: Uuid, now: Timestamp) -> Result<u32> {
         self.once("go on with a backfill", async |tx, project| backfills::advance(tx, project, id, now).await)
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use runstone_core::hash::ContentHash;
-use runstone_core::record::{RunEnvironment, RunId, RunState};
+use runstone_core::record::{RunId, RunState};
 use runstone_core::service::record::{NewSubmission, SchedulerId, SubmissionRecord, SubmissionState};
 use runstone_core::store::{RunRef, StoreError};
 use runstone_core::time::Timestamp;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::super::runs::CANDIDATES;
 use super::super::session::{Tx, TxError, TxResult};
 use super::super::value::{
-    Time, get, get_content_hash, get_json, get_state, get_time, get_unsigned, json, opt_text, text,
+    Time, get, get_content_hash, get_environment, get_json, get_state, get_time, get_unsigned, json, opt_text, text,
 };
 use super::lock_project;
 use super::pipelines::{self, InForce};
@@ -63,14 +63,7 @@ fn record(row: &PgRow) -> Result<SubmissionRecord, TxError> {
         cancel: get(row, "cancel")?,
         run_state: run_state.map(|_| get_state(row, "run_state", RunState::parse)).transpose()?,
         store_marker: get(row, "store_marker")?,
-        environment: RunEnvironment {
-            tool_version: get(row, "tool_version")?,
-            platform: get(row, "platform")?,
-            user: get(row, "user_name")?,
-            host: get(row, "host")?,
-            git_commit: get(row, "git_commit")?,
-            git_dirty: get(row, "git_dirty")?,
-        },
+        environment: get_environment(row)?,
     })
 }
 

@@ -76,6 +76,16 @@ pub(super) fn list(tx: &Transaction<'_>, project: i64, live_only: bool) -> Outco
     Ok(found)
 }
 
+/// Newest first, as in [`list`].
+pub(super) fn active(tx: &Transaction<'_>, project: i64) -> Outcome<Vec<Uuid>> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT id FROM backfill WHERE project_id = ?1 AND state = 'active' ORDER BY created DESC, id DESC",
+        )?
+        .query_map([project], |row| decode::uuid(row, 0))?
+        .collect::<rusqlite::Result<_>>()?)
+}
+
 fn item(row: &Row<'_>) -> rusqlite::Result<BackfillItem> {
     Ok(BackfillItem {
         partition: row.get(0)?,

@@ -31,7 +31,7 @@ use crate::rules;
 /// The database's clock: that of the machine, because whoever uses the file is on the same one.
 fn clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    Timestamp::after_epoch(since)
 }
 
 impl ServiceStore for SqliteStore {
@@ -164,6 +164,10 @@ impl ServiceStore for SqliteStore {
 
     fn backfills(&mut self, live_only: bool) -> Result<Vec<BackfillRecord>> {
         self.read("list backfills", |tx, project| backfills::list(tx, project, live_only))
+    }
+
+    fn active_backfills(&mut self) -> Result<Vec<Uuid>> {
+        self.read("list active backfills", backfills::active)
     }
 
     fn advance_backfill(&mut self, id: Uuid, now: Timestamp) -> Result<u32> {

@@ -1,7 +1,7 @@
 //! Submissions: put in the queue, found, ended together with their runs.
 
 use runstone_core::hash::ContentHash;
-use runstone_core::record::{RunEnvironment, RunId, RunState};
+use runstone_core::record::{RunId, RunState};
 use runstone_core::service::record::{NewSubmission, SchedulerId, SubmissionRecord, SubmissionState};
 use runstone_core::store::{RunRef, StoreError};
 use runstone_core::time::Timestamp;
@@ -54,14 +54,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<SubmissionRecord> {
         cancel: row.get(18)?,
         run_state: row.get::<_, Option<String>>(19)?.map(|_| decode::spelled(row, 19, RunState::parse)).transpose()?,
         store_marker: decode::uuid(row, 20)?,
-        environment: RunEnvironment {
-            tool_version: row.get(21)?,
-            platform: row.get(22)?,
-            user: row.get(23)?,
-            host: row.get(24)?,
-            git_commit: row.get(25)?,
-            git_dirty: row.get(26)?,
-        },
+        environment: decode::environment(row, 21)?,
     })
 }
 
