@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What core may use of the outside world: data structures and arithmetic.
 const CORE_MAY_USE: &[&str] = &[
     "annotate-snippets",
+    "base64",
     "blake3",
     "croner",
     "granit-parser",
@@ -29,6 +30,7 @@ const CORE_MAY_USE: &[&str] = &[
     "petgraph",
     "serde",
     "serde_json",
+    "sha2",
     "strsim",
     "thiserror",
     "uuid",

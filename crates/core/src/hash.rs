@@ -3,11 +3,6 @@
 //! [`Fingerprint`] names what was *asked*; [`ContentHash`] names what bytes *resulted*. This module
 //! knows their text form and nothing about files: hashing of large content is done where the bytes are.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 /// The prefix of a content hash in text, which names the algorithm (BLAKE3, 256 bits).
 pub const CONTENT_PREFIX: &str = "b3:";
 
@@ -19,6 +14,7 @@ pub struct ParseHashError {
     pub found: String,
 }
 
+/// A hash of 32 bytes as a type of its own; the [log](crate::log) has two more.
 macro_rules! hash_type {
     ($(#[$doc:meta])* $name:ident, $prefix:expr) => {
         $(#[$doc])*
@@ -51,42 +47,44 @@ macro_rules! hash_type {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 write!(f, "{}{}", $prefix, self.to_hex())
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 write!(f, "{}{}", $prefix, self.short())
             }
         }
 
-        impl FromStr for $name {
-            type Err = ParseHashError;
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::hash::ParseHashError;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 blake3::Hash::from_hex(text.strip_prefix($prefix).unwrap_or(text))
                     .map(|hash| Self(*hash.as_bytes()))
-                    .map_err(|_| ParseHashError { found: text.to_owned() })
+                    .map_err(|_| $crate::hash::ParseHashError { found: text.to_owned() })
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl ::serde::Serialize for $name {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                text.parse().map_err(::serde::de::Error::custom)
             }
         }
     };
 }
+
+pub(crate) use hash_type;
 
 hash_type! {
     /// What bytes resulted: BLAKE3 of a file's content (equal to `b3sum`), or the root of a

@@ -16,6 +16,7 @@ pub mod executor;
 pub mod expr;
 pub mod graph;
 pub mod hash;
+pub mod log;
 pub mod machine;
 pub mod name;
 pub mod partition;
