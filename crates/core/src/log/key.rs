@@ -136,7 +136,7 @@ impl VerifyingKey {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64_STANDARD.encode(der))
     }
 
-    /// The name of this key among signatures of DSSE, as securesystemslib computes it: SHA-256 of
+    /// The name of this key among signatures of [DSSE](crate::log::dsse), as securesystemslib computes it: SHA-256 of
     /// the key in canonical JSON, 64 hexadecimal digits. It is a hint, and no proof of anything.
     ///
     /// Source: `compute_default_keyid` in securesystemslib 1.6, as `SSlibKey.from_crypto` calls it.
