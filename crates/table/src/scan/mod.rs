@@ -1,0 +1,81 @@
+//! Reading: each format gives batches of rows, column by column, and nothing here knows what they are for.
+
+mod csv;
+mod jsonl;
+mod parquet;
+
+use crate::profile::{ColumnType, Problems};
+use crate::table::Part;
+use crate::value::Value;
+use crate::{Format, ReadOptions, TableError};
+
+/// A column as the format names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// Its type, where the format declares one.
+    pub(crate) declared: Option<ColumnType>,
+}
+
+/// Reads one part from its beginning to its end.
+pub(crate) trait Scan: Send {
+    type Batch: Batch;
+    /// Whether values carry their types.
+    const TYPED: bool;
+
+    /// Fills `batch` with the next rows, in place of those it had; with none at the end.
+    fn read(&mut self, batch: &mut Self::Batch) -> Result<(), TableError>;
+
+    /// The columns found so far. JSON Lines may find more with each batch, and they come last.
+    fn columns(&self) -> &[Column];
+
+    /// What was wrong so far.
+    fn problems(&self) -> Problems;
+}
+
+/// Some rows.
+pub(crate) trait Batch: Default + Send + Sync {
+    fn rows(&self) -> usize;
+
+    /// Columns that have values here; later ones are null.
+    fn columns(&self) -> usize;
+
+    /// Calls `each` with the row and the value of all cells of a column that are not null, in order.
+    fn visit(&self, column: usize, each: impl FnMut(usize, Value<'_>));
+
+    /// The same with each value as text: as it stands in CSV, or would stand there.
+    fn visit_text(&self, column: usize, mut each: impl FnMut(usize, &str)) {
+        let mut text = String::new();
+        self.visit(column, |row, value| match value {
+            Value::Text(text) => each(row, text),
+            other => {
+                text.clear();
+                other.write(&mut text);
+                each(row, &text);
+            }
+        });
+    }
+}
+
+/// What is done with a scan, whichever it is.
+pub(crate) trait Visit {
+    type Output;
+
+    fn visit<S: Scan>(self, scan: S) -> Result<Self::Output, TableError>;
+}
+
+/// Opens a part and hands its scan over.
+pub(crate) fn with<V: Visit>(
+    format: Format,
+    part: &Part,
+    options: &ReadOptions<'_>,
+    visit: V,
+) -> Result<V::Output, TableError> {
+    let limits = options.limits;
+    match format {
+        Format::Csv => visit.visit(csv::CsvScan::open(part, b',', format, limits)?),
+        Format::Tsv => visit.visit(csv::CsvScan::open(part, b'\t', format, limits)?),
+        Format::JsonLines => visit.visit(jsonl::JsonScan::open(part, limits)?),
+        Format::Parquet => visit.visit(parquet::ParquetScan::open(part, limits)?),
+    }
+}
