@@ -97,6 +97,31 @@ impl Value {
             }
         }
     }
+
+    /// A value of JSON. Whole numbers of 64 bits stay whole, all others become floats. What is nested deeper than
+    /// [`MAX_DEPTH`] allows becomes its JSON text.
+    #[must_use]
+    pub fn from_json(json: &serde_json::Value) -> Self {
+        Self::from_json_within(json, MAX_DEPTH / 2)
+    }
+
+    fn from_json_within(json: &serde_json::Value, depth: usize) -> Self {
+        use serde_json::Value as Json;
+        match json {
+            Json::Null => Self::Null,
+            Json::Bool(value) => Self::Bool(*value),
+            Json::Number(number) => match number.as_i64() {
+                Some(whole) => Self::Int(whole),
+                None => number.as_f64().map_or_else(|| Self::Text(number.to_string()), Self::Float),
+            },
+            Json::String(text) => Self::Text(text.clone()),
+            Json::Array(_) | Json::Object(_) if depth == 0 => Self::Text(json.to_string()),
+            Json::Array(values) => Self::list(values.iter().map(|value| Self::from_json_within(value, depth - 1))),
+            Json::Object(entries) => {
+                Self::map(entries.iter().map(|(key, value)| (key, Self::from_json_within(value, depth - 1))))
+            }
+        }
+    }
 }
 
 impl PartialEq for Value {
@@ -175,6 +200,19 @@ mod tests {
         assert_ne!(Value::Float(1.0), Value::Int(1));
         assert_ne!(Value::text("a"), Value::bytes(*b"a"));
         assert_eq!(Value::Float(0.5), Value::Float(0.5));
+    }
+
+    #[test]
+    fn json_becomes_a_value_that_can_be_encoded_however_deep_it_is() {
+        let json: serde_json::Value =
+            serde_json::from_str(r#"{"a":[1,-1.5,18446744073709551615,true,null,"x"]}"#).unwrap();
+        let list = [Value::Int(1), Value::Float(-1.5), Value::Float(18_446_744_073_709_551_615.0), Value::Bool(true)];
+        let list = list.into_iter().chain([Value::Null, Value::text("x")]);
+        assert_eq!(Value::from_json(&json), Value::map([("a", Value::list(list))]));
+        let deep: serde_json::Value =
+            serde_json::from_str(&format!("{}1{}", "[".repeat(100), "]".repeat(100))).unwrap();
+        let value = Value::from_json(&deep);
+        assert_eq!(decode(&encode(&value)).unwrap(), value);
     }
 
     #[test]

@@ -397,8 +397,20 @@ pub struct Lineage {
     pub attempts: Vec<AttemptRecord>,
     /// Readings, in the order (attempt, materialization).
     pub consumed: Vec<ConsumedRecord>,
-    /// Whether a limit cut it.
-    pub partial: bool,
+    /// The limit that cut it, where one did.
+    pub cut: Option<Cut>,
+}
+
+states! {
+    /// The limit that cut a walk.
+    Cut {
+        /// There is more, farther away.
+        Depth = "depth",
+        /// There are more publications.
+        Nodes = "nodes",
+        /// It would have taken longer.
+        Time = "time",
+    }
 }
 
 /// Something that happened in a run, told once and never changed.

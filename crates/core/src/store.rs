@@ -7,14 +7,17 @@
 //! compare-and-set on the state it expects, and the whole batch on the run's epoch.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::hash::{ContentHash, Fingerprint};
+use crate::lineage::store::LineageStore;
 use crate::record::{
     AttemptEnd, AttemptKind, AttemptRecord, ContentKind, DatasetRecord, EventRecord, Lineage, MaterializationRecord,
     Metric, NodeId, RunEnvironment, RunId, RunRecord, RunState, TaskRecord, TaskState, Trust,
 };
+pub use crate::reference::{ParseRefError, RunRef, VersionRef};
 use crate::service::record::Claim;
 use crate::service::store::ServiceStore;
 use crate::time::Timestamp;
@@ -261,6 +264,8 @@ pub struct NewMaterialization {
     pub rows: Option<u64>,
     /// The file name readers see.
     pub file_name: String,
+    /// What is known of its columns, where it is a table. Kept once for each version.
+    pub profile: Option<serde_json::Value>,
 }
 
 /// A task decided without running. Expects it in `waiting` or `retrying`.
@@ -364,90 +369,6 @@ pub struct Earlier {
     pub current: bool,
 }
 
-/// Which run is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RunRef {
-    /// `#42` or `42`.
-    Number(i64),
-    /// A prefix of the id, at least four digits.
-    Prefix(String),
-    /// The newest.
-    Latest,
-}
-
-/// Which version of a dataset is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum VersionRef {
-    /// What the moving heads point at: one publication per subset.
-    Latest,
-    /// `v3`.
-    Number(i64),
-    /// `b3:prefix`, hexadecimal digits.
-    HashPrefix(String),
-    /// What that run published or reused.
-    Run(RunRef),
-}
-
-/// A text that names no version or run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} names no {what}; write {forms}")]
-pub struct ParseRefError {
-    /// As given.
-    pub given: String,
-    /// What was expected.
-    pub what: &'static str,
-    /// How it is written.
-    pub forms: &'static str,
-}
-
-impl std::str::FromStr for RunRef {
-    type Err = ParseRefError;
-
-    /// `#42`, `42`, `latest`, or at least four digits of an id.
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let wrong = || ParseRefError {
-            given: text.to_owned(),
-            what: "run",
-            forms: "its number (42), the first digits of its id, or latest",
-        };
-        if text == "latest" {
-            return Ok(Self::Latest);
-        }
-        if let Some(number) = text.strip_prefix('#') {
-            return number.parse().map(Self::Number).map_err(|_| wrong());
-        }
-        let is_id = text.len() >= 4 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-        match text.parse() {
-            // Eight digits and more are the start of an id: no project has so many runs.
-            Ok(number) if text.len() < 8 => Ok(Self::Number(number)),
-            _ if is_id => Ok(Self::Prefix(text.to_ascii_lowercase())),
-            _ => Err(wrong()),
-        }
-    }
-}
-
-impl std::str::FromStr for VersionRef {
-    type Err = ParseRefError;
-
-    /// `latest`, `v3`, `b3:` and at least four digits, or `run:` and a run.
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let wrong =
-            || ParseRefError { given: text.to_owned(), what: "version", forms: "latest, v3, b3:DIGITS or run:ID" };
-        if text == "latest" {
-            return Ok(Self::Latest);
-        }
-        if let Some(run) = text.strip_prefix("run:") {
-            return run.parse().map(Self::Run).map_err(|_| wrong());
-        }
-        if let Some(digits) = text.strip_prefix(crate::hash::CONTENT_PREFIX) {
-            let is_hash = (4..=64).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_hexdigit());
-            return if is_hash { Ok(Self::HashPrefix(digits.to_ascii_lowercase())) } else { Err(wrong()) };
-        }
-        let number = text.strip_prefix('v').and_then(|number| number.parse().ok());
-        number.filter(|number| *number > 0).map(Self::Number).ok_or_else(wrong)
-    }
-}
-
 /// Which runs to list, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
@@ -475,6 +396,13 @@ pub struct WalkLimit {
     pub depth: Option<u32>,
     /// Publications visited at most.
     pub nodes: u32,
+    /// How long it may take, looked at between the levels of the walk; none means no bound.
+    pub time: Option<Duration>,
+}
+
+impl WalkLimit {
+    /// No bound.
+    pub const NONE: Self = Self { depth: None, nodes: u32::MAX, time: None };
 }
 
 /// An object that the record names.
@@ -491,7 +419,7 @@ pub struct StoredObject {
 }
 
 /// A place that remembers one project.
-pub trait Store: ServiceStore + Send {
+pub trait Store: LineageStore + ServiceStore + Send {
     /// Puts a run and its tasks on record, owned by the caller with epoch 1, and gives it the next number, or that of its
     /// submission, which is `running` from then on.
     ///

@@ -16,6 +16,14 @@ impl Timestamp {
         Self(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 
+    /// As programs get it: RFC 3339 in UTC, always with six digits of a second. Times outside the calendar, which only a
+    /// damaged record holds, become the epoch.
+    #[must_use]
+    pub fn rfc3339(self) -> String {
+        let moment = jiff::Timestamp::from_microsecond(self.0).unwrap_or_default();
+        moment.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+    }
+
     /// Microseconds from `earlier` to `self`; zero where the clock went back.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
@@ -33,4 +41,16 @@ impl Timestamp {
 #[must_use]
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_in_time_has_one_spelling() {
+        assert_eq!(Timestamp(1_700_000_000_123_456).rfc3339(), "2023-11-14T22:13:20.123456Z");
+        assert_eq!(Timestamp(0).rfc3339(), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(Timestamp(i64::MAX).rfc3339(), "1970-01-01T00:00:00.000000Z");
+    }
 }

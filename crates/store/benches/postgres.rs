@@ -54,6 +54,7 @@ fn finish(round: u32, task: u32) -> Change {
         files: 1,
         rows: None,
         file_name: "out.csv".to_owned(),
+        profile: None,
     };
     let end = AttemptEnd {
         started: Timestamp(1),

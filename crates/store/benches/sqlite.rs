@@ -73,6 +73,7 @@ fn finish(round: u32, task: u32) -> Change {
         files: 1,
         rows: None,
         file_name: "out.csv".to_owned(),
+        profile: None,
     };
     let end = AttemptEnd {
         started: Timestamp(1),
@@ -153,7 +154,7 @@ fn main() {
     let latest =
         store.resolve("pipeline/step", &VersionRef::Run(runstone_core::store::RunRef::Number(2))).expect("versions");
     let root: Vec<NodeId> = latest.iter().take(1).map(|record| record.id).collect();
-    let limit = WalkLimit { depth: None, nodes: u32::MAX };
+    let limit = WalkLimit::NONE;
     let walked =
         measure("lineage down, publications", 1_000, || store.lineage(&root, Direction::Down, limit).expect("lineage"));
     assert_eq!(walked.materializations.len(), 1_000);

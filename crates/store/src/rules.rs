@@ -5,7 +5,9 @@
 
 use std::collections::HashSet;
 
-use runstone_core::record::{Metric, RunId, RunState, TaskState};
+use runstone_core::cell::Cell;
+use runstone_core::partition::{self, Key};
+use runstone_core::record::{Metric, NodeId, RunId, RunState, TaskState};
 use runstone_core::service::record::{DeclaredPipeline, FireDecision, FireVerdict, NewBackfill, ScheduleId};
 use runstone_core::store::{
     Change, FinishAttempt, NewMaterialization, NewRun, NewTask, Result, SettleTask, StoreError,
@@ -115,6 +117,18 @@ pub enum InvalidChange {
     UnknownPipeline {
         /// Its name.
         pipeline: String,
+    },
+    /// A verdict is on an attempt of the project.
+    #[error("attempt {} is not on record", attempt.0)]
+    UnknownAttempt {
+        /// Its node.
+        attempt: NodeId,
+    },
+    /// An attempt of the project that ended is put into the log once.
+    #[error("attempt {} has not ended or is in the log already", attempt.0)]
+    NotToBeLogged {
+        /// Its node.
+        attempt: NodeId,
     },
     /// One at a time is the least.
     #[error("a backfill that runs nothing at once would never end")]
@@ -277,4 +291,9 @@ fn check_outputs(task: u32, outputs: &[NewMaterialization]) -> std::result::Resu
         }
     }
     Ok(())
+}
+
+/// Whether a part of a dataset belongs to this partition.
+pub(crate) fn is_of_partition(subset: &str, key: &Key) -> bool {
+    Cell::parse(subset).get(partition::AXIS).is_some_and(|found| found.to_string() == key.as_str())
 }

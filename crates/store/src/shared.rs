@@ -7,9 +7,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use runstone_core::hash::{ContentHash, Fingerprint};
+use runstone_core::lineage::store::{
+    CheckpointRecord, Closure, Edges, Horizon, LineageStore, LogLeaf, NewReproduction, ReproductionRecord, Search,
+};
+use runstone_core::lineage::tag::{NewTagMove, TagMove, TagMoved, TagName};
 use runstone_core::record::{
-    AttemptRecord, DatasetRecord, EventRecord, Lineage, MaterializationRecord, Metric, NodeId, RunId, RunRecord,
-    TaskRecord,
+    AttemptRecord, ConsumedRecord, DatasetRecord, EventRecord, Lineage, MaterializationRecord, Metric, NodeId, RunId,
+    RunRecord, TaskRecord,
 };
 use runstone_core::service::record::{
     BackfillRecord, BackfillState, Claim, DeclaredPipeline, FireDecision, FireOutcome, FireRecord, NewBackfill,
@@ -147,6 +151,35 @@ impl Store for Shared {
 
     fn describe(&self) -> String {
         self.0.where_it_is.clone()
+    }
+}
+
+impl LineageStore for Shared {
+    pass_on! {
+        closure(from: &[NodeId], direction: Direction, limit: WalkLimit) -> Closure;
+        consumed(attempts: &[NodeId]) -> Vec<ConsumedRecord>;
+        materializations_by_id(ids: &[NodeId]) -> Vec<MaterializationRecord>;
+        runs_by_id(ids: &[RunId]) -> Vec<RunRecord>;
+        reported(attempts: &[NodeId]) -> Vec<(NodeId, serde_json::Value)>;
+        edges(after: NodeId, ids: u32) -> Edges;
+        horizon() -> Horizon;
+        preceding(attempt: NodeId) -> Option<AttemptRecord>;
+        search(search: &Search) -> Vec<AttemptRecord>;
+        move_tag(new: &NewTagMove) -> TagMoved;
+        tags(dataset: Option<&str>) -> Vec<TagMove>;
+        tag_history(dataset: &str, name: &TagName) -> Vec<TagMove>;
+        unlogged(limit: u32) -> Vec<NodeId>;
+        log_size() -> u64;
+        log_leaves(from: u64, limit: u32) -> Vec<LogLeaf>;
+        log_leaves_at(indices: &[u64]) -> Vec<LogLeaf>;
+        log_leaves_of(attempts: &[NodeId]) -> Vec<LogLeaf>;
+        append_log(size: u64, leaves: &[(NodeId, Vec<u8>)]) -> bool;
+        add_checkpoint(checkpoint: &CheckpointRecord) -> bool;
+        checkpoints(limit: u32) -> Vec<CheckpointRecord>;
+        profiles(publications: &[NodeId]) -> Vec<(NodeId, serde_json::Value)>;
+        set_profile(publication: NodeId, profile: &serde_json::Value, now: Timestamp) -> bool;
+        add_reproduction(new: &NewReproduction) -> ();
+        reproductions(attempts: &[NodeId]) -> Vec<ReproductionRecord>;
     }
 }
 

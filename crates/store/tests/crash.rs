@@ -78,6 +78,7 @@ fn finish(run: RunId, task: u32) -> Change {
         files: 1,
         rows: None,
         file_name: "out".to_owned(),
+        profile: None,
     };
     Change::Finish(Box::new(FinishAttempt {
         task,

@@ -26,7 +26,7 @@ fn the_documented_schema_is_the_one_there_is() {
     }
     let statements: Vec<&str> =
         DOC.split("```sql").skip(1).map(|rest| rest.split("```").next().unwrap().trim()).collect();
-    assert_eq!(statements.len(), 6);
+    assert_eq!(statements.len(), 8);
     for sql in statements {
         connection.prepare(sql).unwrap().query([]).unwrap().next().unwrap();
     }

@@ -17,6 +17,13 @@ const ROWS: &str = "
            (x'00000000000000000000000000000004', 1, 2, 'p', zeroblob(32), '', '{}', '{}', '', 0, 'queued', 5, 1, NULL,
             zeroblob(16), '', '', '', '');
     INSERT INTO fire VALUES (1, 2, 15, 15, 1, 16, x'00000000000000000000000000000003', NULL);
+    PRAGMA foreign_keys = OFF;
+    INSERT INTO log_leaf VALUES (1, 0, 7, zeroblob(64));
+    INSERT INTO checkpoint VALUES (1, 1, zeroblob(32), 'note', 1);
+    INSERT INTO tag VALUES (1, 1, 'champion');
+    INSERT INTO tag_move VALUES (1, 1, 1, 'ada', 'mill', NULL);
+    INSERT INTO tag_target VALUES (1, 1, 8);
+    INSERT INTO reproduction VALUES (1, 7, 'same', '{}', 1, 'ada', 'mill');
 ";
 
 /// A statement, and what is said against it.
@@ -37,6 +44,20 @@ const REFUSED: &[(&str, &str)] = &[
     ("UPDATE submission SET cancel = 'now' WHERE number = 2", "CHECK"),
     ("UPDATE submission SET number = 1 WHERE number = 2", "UNIQUE"),
     ("DELETE FROM submission WHERE number = 2", "submissions stay"),
+    ("UPDATE log_leaf SET record = zeroblob(32)", "the log never changes"),
+    ("DELETE FROM log_leaf", "the log stays"),
+    ("INSERT INTO log_leaf VALUES (1, 1, 7, zeroblob(32))", "UNIQUE"),
+    ("INSERT INTO log_leaf VALUES (1, 1, 9, zeroblob(33))", "CHECK"),
+    ("UPDATE checkpoint SET note = 'x'", "checkpoints never change"),
+    ("DELETE FROM checkpoint", "checkpoints stay"),
+    ("UPDATE tag SET name = 'x'", "they move"),
+    ("DELETE FROM tag", "tags stay"),
+    ("UPDATE tag_move SET user_name = 'eve'", "never change"),
+    ("DELETE FROM tag_move", "moves of tags stay"),
+    ("UPDATE tag_target SET mat_id = 9", "never change"),
+    ("DELETE FROM tag_target", "moves of tags stay"),
+    ("UPDATE reproduction SET verdict = 'x'", "verdicts never change"),
+    ("DELETE FROM reproduction", "verdicts stay"),
 ];
 
 #[test]

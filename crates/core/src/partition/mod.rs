@@ -9,6 +9,9 @@ mod slices;
 
 use serde::{Deserialize, Serialize};
 
+/// The axis of a subset that says which partition it is of: `partition=2026-11-01`.
+pub const AXIS: &str = "partition";
+
 pub use key::{Key, KeyError, MAX_KEY_LEN};
 pub use slices::{Slices, Unit};
 

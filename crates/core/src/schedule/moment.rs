@@ -16,11 +16,16 @@ pub fn span_of(text: &str, zone: Zone) -> Option<(Timestamp, Timestamp)> {
         let start = |date: Date| Timestamp(zone.first_instant(local_start(date)).saturating_mul(SECOND));
         return Some((start(date), start(date.tomorrow().ok()?)));
     }
+    let moment = parse_moment(text)?;
+    Some((moment, moment))
+}
+
+/// A moment with its offset: `2026-01-05T09:30:00+01:00` (RFC 3339), seconds may be left out. None for any other text.
+pub(crate) fn parse_moment(text: &str) -> Option<Timestamp> {
     let (date, _) = text.split_once('T')?;
     parse_date(date)?;
     let moment = text.parse::<jiff::Timestamp>().ok()?;
-    let moment = Timestamp(moment.as_microsecond());
-    Some((moment, moment))
+    Some(Timestamp(moment.as_microsecond()))
 }
 
 /// The local second at which a date starts, counted as though local time were UTC.

@@ -410,6 +410,7 @@ impl Driver {
             files: 1,
             rows: None,
             file_name: "out".to_owned(),
+            profile: None,
         };
         let end = AttemptEnd { exit_code: outcome.exit_code, ..AttemptEnd::new(now, now, outcome.cause) };
         Change::Finish(Box::new(FinishAttempt {

@@ -26,7 +26,10 @@ macro_rules! select {
     };
 }
 
-fn record(row: &PgRow) -> Result<AttemptRecord, TxError> {
+/// Attempts `a` with their runs `r`, as [`record`] reads them; what follows are conditions.
+pub(super) const SELECT: &str = select!("");
+
+pub(super) fn record(row: &PgRow) -> Result<AttemptRecord, TxError> {
     let ended: Option<Time> = get(row, "ended")?;
     Ok(AttemptRecord {
         id: NodeId(get(row, "id")?),

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use runstone_core::lineage::tag::TagName;
 use runstone_core::record::{ContentKind, DatasetRecord, MaterializationRecord, NodeId};
 use runstone_core::store::{RunRef, StoreError, VersionRef};
+use runstone_core::time::Timestamp;
 use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgBindIterExt, PgRow};
 use sqlx::query::Query;
 
 use super::runs;
 use super::session::{Tx, TxError};
-use super::value::{damaged, get, get_content_hash, get_state, get_time, get_unsigned};
+use super::value::{Time, damaged, get, get_content_hash, get_state, get_time, get_unsigned};
 use crate::prefix;
+use crate::rules::is_of_partition;
 
 /// How many versions an ambiguous prefix names at most in its error.
 const CANDIDATES: i64 = 8;
@@ -91,11 +94,15 @@ pub(super) async fn published(
 }
 
 /// Publications by node, in the order of ids.
-pub(super) async fn by_id(tx: &mut Tx<'_>, project: i64, ids: &[i64]) -> Result<Vec<MaterializationRecord>, TxError> {
+pub(super) async fn by_id(
+    tx: &mut Tx<'_>,
+    project: i64,
+    ids: &[NodeId],
+) -> Result<Vec<MaterializationRecord>, TxError> {
     let query = tx
         .query(select!(materialization "WHERE a.project_id = $1 AND m.id = ANY($2) ORDER BY m.id"))
         .bind(project)
-        .bind(ids);
+        .bind(ids.iter().map(|id| id.0).bind_iter());
     records(tx, query).await
 }
 
@@ -161,21 +168,28 @@ pub(super) async fn resolve(
     dataset: &str,
     version: &VersionRef,
 ) -> Result<Vec<MaterializationRecord>, TxError> {
-    const LATEST: &str = select!(
-        head "WHERE d.project_id = $1 AND d.name = $2 ORDER BY h.subset"
-    );
     match version {
-        VersionRef::Latest => {
-            let query = tx.query(LATEST).bind(project).bind(dataset);
-            records(tx, query).await
-        }
+        VersionRef::Latest => heads(tx, project, dataset).await,
         VersionRef::Number(number) => of_version(tx, project, dataset, *number).await,
         VersionRef::HashPrefix(given) => match number_of(tx, project, dataset, given).await? {
             Some(number) => of_version(tx, project, dataset, number).await,
             None => Ok(Vec::new()),
         },
         VersionRef::Run(run) => of_run(tx, project, dataset, run).await,
+        VersionRef::Tag(tag) => of_tag(tx, project, dataset, tag).await,
+        VersionRef::AsOf(time) => as_of(tx, project, dataset, *time).await,
+        VersionRef::Partition(key) => {
+            let mut found = heads(tx, project, dataset).await?;
+            found.retain(|head| is_of_partition(&head.subset, key));
+            Ok(found)
+        }
     }
+}
+
+async fn heads(tx: &mut Tx<'_>, project: i64, dataset: &str) -> Result<Vec<MaterializationRecord>, TxError> {
+    let query =
+        tx.query(select!(head "WHERE d.project_id = $1 AND d.name = $2 ORDER BY h.subset")).bind(project).bind(dataset);
+    records(tx, query).await
 }
 
 /// The number of the version whose hash starts so.
@@ -228,6 +242,46 @@ async fn of_run(
         .bind(dataset)
         .bind(run.id.0);
     Ok(first_of_each_subset(records(tx, query).await?))
+}
+
+async fn of_tag(
+    tx: &mut Tx<'_>,
+    project: i64,
+    dataset: &str,
+    tag: &TagName,
+) -> Result<Vec<MaterializationRecord>, TxError> {
+    let query = tx
+        .query(select!(
+            materialization "WHERE a.project_id = $1 AND m.id = ANY(ARRAY( \
+                 SELECT g.mat_id FROM dataset x JOIN tag t ON t.dataset_id = x.id JOIN tag_target g ON g.tag_id = t.id \
+                 WHERE x.project_id = $1 AND x.name = $2 AND t.name = $3 \
+                     AND g.rev = (SELECT max(y.rev) FROM tag_move y WHERE y.tag_id = t.id))) ORDER BY m.id DESC"
+        ))
+        .bind(project)
+        .bind(dataset)
+        .bind(tag.as_str());
+    Ok(first_of_each_subset(records(tx, query).await?))
+}
+
+/// What the heads were: of each subset the newest publication of that time that could become the latest.
+async fn as_of(
+    tx: &mut Tx<'_>,
+    project: i64,
+    dataset: &str,
+    time: Timestamp,
+) -> Result<Vec<MaterializationRecord>, TxError> {
+    let query = tx
+        .query(select!(
+            materialization "WHERE a.project_id = $1 AND m.id = ANY(ARRAY( \
+                 SELECT max(y.id) FROM dataset x JOIN version w ON w.dataset_id = x.id \
+                     JOIN materialization y ON y.version_id = w.id JOIN attempt b ON b.id = y.attempt_id \
+                 WHERE x.project_id = $1 AND x.name = $2 AND y.created <= $3 AND b.tainted IS NULL \
+                 GROUP BY y.subset)) ORDER BY m.subset"
+        ))
+        .bind(project)
+        .bind(dataset)
+        .bind(Time(time));
+    records(tx, query).await
 }
 
 /// In the order of subsets.

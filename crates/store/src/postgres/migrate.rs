@@ -16,6 +16,7 @@ use crate::migrate::{self, Migration};
 pub(super) const ALL: &[Migration] = &[
     Migration { version: 1, name: "record", sql: include_str!("../../../../migrations/postgres/0001_record.sql") },
     Migration { version: 2, name: "service", sql: include_str!("../../../../migrations/postgres/0002_service.sql") },
+    Migration { version: 3, name: "lineage", sql: include_str!("../../../../migrations/postgres/0003_lineage.sql") },
 ];
 
 /// Applies what is missing. Where nothing is, nothing is locked and no right to create anything is needed.

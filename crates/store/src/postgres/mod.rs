@@ -35,7 +35,7 @@ use runstone_core::store::{
 use runstone_core::time::Timestamp;
 use uuid::Uuid;
 
-pub use lineage::{CLOSURE_DOWN, CLOSURE_UP};
+pub use lineage::{CLOSURE_DOWN, CLOSURE_UP, LEVEL_DOWN, LEVEL_UP, PRODUCERS, READERS};
 
 use crate::{ProjectIdentity, rules};
 use commit::DatasetIds;
@@ -219,7 +219,7 @@ impl Store for PostgresStore {
     }
 
     fn lineage(&mut self, from: &[NodeId], direction: Direction, limit: WalkLimit) -> Result<Lineage> {
-        self.read("read lineage", async |tx, project| lineage::walk(tx, project, from, direction, limit).await)
+        self.read("read lineage", async |tx, project| lineage::lineage(tx, project, from, direction, limit).await)
     }
 
     fn events(&mut self, run: RunId, after: i64) -> Result<Vec<EventRecord>> {

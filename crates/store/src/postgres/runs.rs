@@ -4,7 +4,7 @@ use runstone_core::hash::ContentHash;
 use runstone_core::record::{RunId, RunRecord, RunState};
 use runstone_core::store::{NewRun, NewTask, Ownership, RunFilter, RunRef, StoreError};
 use runstone_core::time::Timestamp;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgBindIterExt, PgRow};
 use uuid::Uuid;
 
 use super::events::EventRow;
@@ -195,6 +195,13 @@ pub(super) async fn find(tx: &mut Tx<'_>, project: i64, which: &RunRef) -> Resul
         }
         _ => Ok(found.pop()),
     }
+}
+
+/// Runs by identity, in the order of numbers; unknown ones are left out.
+pub(super) async fn by_id(tx: &mut Tx<'_>, project: i64, ids: &[RunId]) -> Result<Vec<RunRecord>, TxError> {
+    let query =
+        tx.query(select!("AND id = ANY($2) ORDER BY number")).bind(project).bind(ids.iter().map(|id| id.0).bind_iter());
+    tx.rows(query).await?.iter().map(record).collect()
 }
 
 /// Runs, newest first.

@@ -23,7 +23,10 @@ macro_rules! select {
     };
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
+/// Attempts `a` with their runs `r`, as [`record`] reads them; what follows are conditions.
+pub(super) const SELECT: &str = select!("");
+
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
     Ok(AttemptRecord {
         id: NodeId(row.get(0)?),
         uuid: decode::uuid(row, 1)?,

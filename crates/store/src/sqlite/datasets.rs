@@ -7,8 +7,9 @@ use runstone_core::store::{RunRef, StoreError, VersionRef};
 use runstone_core::time::Timestamp;
 use rusqlite::{OptionalExtension, Params, Row, Transaction, params};
 
-use super::{Outcome, attempts, decode, runs};
+use super::{Outcome, attempts, decode, lineage, runs};
 use crate::prefix;
+use crate::rules::is_of_partition;
 
 /// How many versions an ambiguous prefix names at most in its error.
 const CANDIDATES: u32 = 8;
@@ -76,15 +77,15 @@ pub(super) fn published(tx: &Transaction<'_>, project: i64, ids: &[NodeId]) -> O
     Ok(found)
 }
 
-/// Publications by node, in the order given; unknown ones are left out.
-pub(super) fn by_id(tx: &Transaction<'_>, project: i64, ids: &[i64]) -> Outcome<Vec<MaterializationRecord>> {
+/// Publications by node, in the order of ids; unknown ones are left out.
+pub(super) fn by_id(tx: &Transaction<'_>, project: i64, ids: &[NodeId]) -> Outcome<Vec<MaterializationRecord>> {
     let mut statement = tx.prepare_cached(select!(
         "FROM materialization m CROSS JOIN attempt a ON a.id = m.attempt_id CROSS JOIN version v ON v.id = m.version_id \
          CROSS JOIN dataset d ON d.id = v.dataset_id WHERE m.id = ?1 AND a.project_id = ?2"
     ))?;
     let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        found.extend(statement.query_row(params![id, project], record).optional()?);
+    for id in attempts::sorted(ids) {
+        found.extend(statement.query_row(params![id.0, project], record).optional()?);
     }
     Ok(found)
 }
@@ -163,6 +164,16 @@ pub(super) fn resolve(
             None => Ok(Vec::new()),
         },
         VersionRef::Run(run) => of_run(tx, project, id, run),
+        VersionRef::Tag(tag) => {
+            let found = by_id(tx, project, &lineage::targets(tx, id, tag)?)?;
+            Ok(first_of_each_subset(found.into_iter().rev().collect()))
+        }
+        VersionRef::AsOf(time) => as_of(tx, id, *time),
+        VersionRef::Partition(key) => {
+            let mut found = heads(tx, id)?;
+            found.retain(|head| is_of_partition(&head.subset, key));
+            Ok(found)
+        }
     }
 }
 
@@ -202,6 +213,16 @@ fn of_run(tx: &Transaction<'_>, project: i64, dataset: i64, run: &RunRef) -> Out
          WHERE t.run_id = ?1 AND t.state IN ('succeeded', 'reused') AND v.dataset_id = ?2 ORDER BY m.id DESC"
     );
     Ok(first_of_each_subset(records(tx, sql, params![run.id.0.as_bytes(), dataset])?))
+}
+
+/// What the heads were: of each subset the newest publication of that time that could become the latest.
+fn as_of(tx: &Transaction<'_>, dataset: i64, time: Timestamp) -> Outcome<Vec<MaterializationRecord>> {
+    let sql = select!(
+        "FROM version v CROSS JOIN dataset d ON d.id = v.dataset_id CROSS JOIN materialization m ON m.version_id = v.id \
+         CROSS JOIN attempt a ON a.id = m.attempt_id \
+         WHERE v.dataset_id = ?1 AND m.created <= ?2 AND a.tainted IS NULL ORDER BY m.id DESC"
+    );
+    Ok(first_of_each_subset(records(tx, sql, params![dataset, time.0])?))
 }
 
 /// In the order of subsets.

@@ -237,7 +237,7 @@ impl Store for SqliteStore {
     }
 
     fn lineage(&mut self, from: &[NodeId], direction: Direction, limit: WalkLimit) -> Result<Lineage> {
-        self.read("read lineage", |tx, project| lineage::walk(tx, project, from, direction, limit))
+        self.read("read lineage", |tx, project| lineage::lineage(tx, project, from, direction, limit))
     }
 
     fn events(&mut self, run: RunId, after: i64) -> Result<Vec<EventRecord>> {

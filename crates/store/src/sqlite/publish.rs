@@ -5,7 +5,7 @@ use runstone_core::store::NewMaterialization;
 use rusqlite::{OptionalExtension, params};
 
 use super::commit::Batch;
-use super::{Outcome, objects};
+use super::{Outcome, lineage, objects};
 use crate::rules;
 
 /// Puts the outputs of an attempt on record, in order. Those of a tainted one move no head.
@@ -77,7 +77,11 @@ fn version(batch: &Batch<'_>, dataset: i64, output: &NewMaterialization) -> Outc
             output.rows.map(|rows| rules::stored("number of rows", rows)).transpose()?,
             batch.now.0,
         ])?;
-    Ok(batch.tx.last_insert_rowid())
+    let id = batch.tx.last_insert_rowid();
+    if let Some(profile) = &output.profile {
+        lineage::set_profile(batch.tx, id, profile, batch.now)?;
+    }
+    Ok(id)
 }
 
 fn move_head(batch: &Batch<'_>, dataset: i64, subset: &str, to: NodeId) -> Outcome<()> {

@@ -1,5 +1,7 @@
 //! Runs: put on record, taken over, asked to end, found.
 
+use std::collections::HashSet;
+
 use runstone_core::hash::ContentHash;
 use runstone_core::record::{RunId, RunRecord, RunState};
 use runstone_core::store::{NewRun, Ownership, RunFilter, RunRef, StoreError};
@@ -189,6 +191,17 @@ pub(super) fn find(tx: &Transaction<'_>, project: i64, which: &RunRef) -> Outcom
             Ok(found.pop())
         }
     }
+}
+
+/// By identity, in the order of numbers; unknown ones are left out.
+pub(super) fn by_id(tx: &Transaction<'_>, project: i64, ids: &[RunId]) -> Outcome<Vec<RunRecord>> {
+    let mut statement = tx.prepare_cached(&format!("{SELECT} WHERE project_id = ?1 AND id = ?2"))?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids.iter().collect::<HashSet<_>>() {
+        found.extend(statement.query_row(params![project, id.0.as_bytes()], record).optional()?);
+    }
+    found.sort_unstable_by_key(|run| run.number);
+    Ok(found)
 }
 
 pub(super) fn list(tx: &Transaction<'_>, project: i64, filter: &RunFilter) -> Outcome<Vec<RunRecord>> {

@@ -12,7 +12,7 @@ use super::Backend;
 use super::driver::{Driver, failure, new_run, output, start, success};
 
 /// A run of one step that publishes dataset `p/d` with these bytes.
-fn publish(driver: &mut Driver<'_>, bytes: &str) -> MaterializationRecord {
+pub(crate) fn publish(driver: &mut Driver<'_>, bytes: &str) -> MaterializationRecord {
     driver.run(&["d"]);
     let (attempt, _) = driver.executed(start(0, 1), vec![output("d", bytes)]);
     driver.store.published(&[attempt]).unwrap().remove(0)

@@ -157,6 +157,7 @@ pub(crate) fn output(name: &str, bytes: &str) -> NewMaterialization {
         files: 1,
         rows: None,
         file_name: format!("{name}.txt"),
+        profile: None,
     }
 }
 

@@ -8,9 +8,9 @@ use runstone_core::store::{
 use super::Backend;
 use super::driver::{Driver, end_run, failure, finish, output, pin, pin_node, pin_task, settle, start, success};
 
-const ALL: WalkLimit = WalkLimit { depth: None, nodes: u32::MAX };
+const ALL: WalkLimit = WalkLimit::NONE;
 
-fn reading(task: u32, pins: Vec<Pin>) -> StartAttempt {
+pub(crate) fn reading(task: u32, pins: Vec<Pin>) -> StartAttempt {
     StartAttempt { pins, ..start(task, 1) }
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn pins_on_nothing_are_stale(backend: &dyn Backend) {
 }
 
 /// `raw → left, right → join`, and `side`, a second output of `left`. Gives the publications in this order, then the attempts.
-fn diamond(driver: &mut Driver<'_>) -> ([NodeId; 5], [NodeId; 4]) {
+pub(crate) fn diamond(driver: &mut Driver<'_>) -> ([NodeId; 5], [NodeId; 4]) {
     driver.run(&["raw", "left", "right", "join"]);
     let (a_raw, raw) = driver.executed(start(0, 1), vec![output("raw", "raw")]);
     let side = NewMaterialization { output: "side".to_owned(), ..output("side", "side") };
@@ -102,7 +102,7 @@ pub(crate) fn a_diamond_is_walked_both_ways(backend: &dyn Backend) {
     let ([raw, left, right, join, side], [a_raw, a_left, a_right, a_join]) = diamond(&mut driver);
     let mut walk = |from: &[NodeId], direction| {
         let lineage = driver.store.lineage(from, direction, ALL).unwrap();
-        assert!(!lineage.partial);
+        assert!(lineage.cut.is_none());
         nodes(&lineage)
     };
     let all_edges = vec![(a_left, raw), (a_right, raw), (a_join, raw), (a_join, left), (a_join, right)];
@@ -122,13 +122,13 @@ pub(crate) fn limits_cut_and_say_so(backend: &dyn Backend) {
     let mut driver = Driver::new(backend, &[]);
     let ([raw, left, right, join, side], attempts) = diamond(&mut driver);
     let mut walk = |from: NodeId, direction, depth: Option<u32>, most: u32| {
-        let lineage = driver.store.lineage(&[from], direction, WalkLimit { depth, nodes: most }).unwrap();
+        let lineage = driver.store.lineage(&[from], direction, WalkLimit { depth, nodes: most, time: None }).unwrap();
         let (publications, attempts, edges) = nodes(&lineage);
         for (attempt, publication) in &edges {
             assert!(attempts.contains(attempt) && publications.contains(publication));
         }
         assert!(publications.len() <= most as usize);
-        (publications, attempts, lineage.partial)
+        (publications, attempts, lineage.cut.is_some())
     };
     assert_eq!(walk(join, Direction::Up, Some(0), 99), (vec![join], vec![], true));
     let one = walk(join, Direction::Up, Some(1), 99);
@@ -172,9 +172,9 @@ pub(crate) fn a_long_chain_is_walked_to_its_end(backend: &dyn Backend) {
         let lineage = driver.store.lineage(&[from], direction, ALL).unwrap();
         assert_eq!(nodes(&lineage).0, ids);
         assert_eq!((lineage.attempts.len(), lineage.consumed.len()), (attempts as usize, LENGTH as usize - 1));
-        assert!(!lineage.partial);
+        assert!(lineage.cut.is_none());
         let part = driver.store.lineage(&[from], direction, WalkLimit { depth: Some(10), ..ALL }).unwrap();
-        assert_eq!((part.materializations.len(), part.attempts.len(), part.partial), (11, 10, true));
+        assert_eq!((part.materializations.len(), part.attempts.len(), part.cut.is_some()), (11, 10, true));
     }
     driver.sound();
 }
@@ -202,7 +202,7 @@ pub(crate) fn attempts_that_failed_made_nothing(backend: &dyn Backend) {
     let down = driver.store.lineage(&made, Direction::Down, ALL).unwrap();
     assert_eq!((down.materializations.len(), down.attempts.len(), down.consumed.len()), (1, 0, 0));
     let none = driver.store.lineage(&made, Direction::Down, WalkLimit { depth: Some(0), ..ALL }).unwrap();
-    assert!(!none.partial);
+    assert!(none.cut.is_none());
     driver.finished(success(2, 1, Vec::new()));
     assert_eq!(driver.store.lineage(&made, Direction::Down, ALL).unwrap().attempts.len(), 1);
     driver.sound();
@@ -241,5 +241,31 @@ pub(crate) fn the_nearest_attempt_is_the_newest_success(backend: &dyn Backend) {
     end.end.tainted = Some("changed".to_owned());
     driver.finished(end);
     assert_eq!(near(&mut driver, None), Some((4, 1)));
+    driver.sound();
+}
+
+pub(crate) fn what_stood_before_is_of_an_earlier_run(backend: &dyn Backend) {
+    let mut driver = Driver::new(backend, &["a", "b"]);
+    let before = |driver: &mut Driver<'_>, attempt| {
+        driver.store.preceding(attempt).unwrap().map(|found| (found.run_number, found.number))
+    };
+    let first = driver.started(start(0, 1));
+    driver.finished(failure(0, 1, TaskState::Retrying));
+    let again = driver.started(start(0, 2));
+    driver.finished(failure(0, 2, TaskState::Failed));
+    let (other, _) = driver.executed(start(1, 1), Vec::new());
+    driver.apply(end_run(RunState::Failed));
+    assert_eq!([first, again, other].map(|attempt| before(&mut driver, attempt)), [None, None, None]);
+    driver.run(&["a"]);
+    let (second, _) = driver.executed(start(0, 1), Vec::new());
+    assert_eq!(before(&mut driver, second), Some((1, 2)), "without any success the newest of any state");
+    driver.run(&["a"]);
+    driver.started(start(0, 1));
+    driver.finished(failure(0, 1, TaskState::Failed));
+    driver.run(&["a"]);
+    let (fourth, _) = driver.executed(start(0, 1), Vec::new());
+    assert_eq!(before(&mut driver, fourth), Some((2, 1)), "a success, although a failure came after it");
+    assert_eq!(before(&mut driver, second), Some((1, 2)), "what came later does not count");
+    assert_eq!(before(&mut driver, NodeId(i64::MAX)), None);
     driver.sound();
 }

@@ -27,6 +27,22 @@
 //!   attempts that succeeded. Every edge has both its ends in the answer. `partial` exactly when something was left out.
 //! - `objects` are those in the content stores that runs of the project name, each once.
 //!
+//! And of lineage (`runstone_core::lineage::store`):
+//!
+//! - A closure is what `lineage` meets, without the records. `cut` is the limit that left something out first; of depth and
+//!   time, looked at between two levels, depth comes first. A time that is over leaves the start alone.
+//! - `edges` are those of every attempt on record, whatever became of it; one that reads a publication under two names is one
+//!   edge. `newest` of a horizon is the largest id on record, of any project.
+//! - `search`: names and people fit whole; digits of a commit or hash in any case; what is no beginning of a hash fits nothing, and
+//!   neither does a bound that is no number. A reuse has the metrics of the attempt that did the work.
+//! - `move_tag` is judged in this order: the dataset, the targets, the last move. A target that is given twice counts once. A
+//!   tag may be taken away where it leads nowhere: a move like any other. `resolve` by tag gives the newest target of a subset.
+//! - `resolve` by time: a publication counts from the time of its batch on, that time included. Heads never go back to a smaller id.
+//! - `append_log`: of a wrong size it is false, whatever the leaves. An attempt that did not end in the project, or is in the log
+//!   already, is an error, and so is a record of a strange length: nothing is changed then.
+//! - A profile comes with the first publication of a version, or not at all; later publications of the same bytes bring none.
+//! - A verdict on an attempt that is not on record in the project is an error.
+//!
 //! And of the service (`runstone_core::service::store`):
 //!
 //! - Lists: schedulers by (started, id), backfills by (created, id) and fires by (time, schedule, generation), all newest first;
@@ -57,6 +73,12 @@ pub(crate) mod claims;
 pub(crate) mod datasets;
 pub(crate) mod life;
 pub(crate) mod lineage;
+pub(crate) mod lineage_edges;
+pub(crate) mod lineage_known;
+pub(crate) mod lineage_log;
+pub(crate) mod lineage_search;
+pub(crate) mod lineage_tags;
+pub(crate) mod lineage_versions;
 pub(crate) mod model;
 pub(crate) mod reports;
 pub(crate) mod reuse;
@@ -135,6 +157,36 @@ macro_rules! conformance {
             lineage::bytes_that_come_back_make_no_cycle,
             lineage::attempts_that_failed_made_nothing,
             lineage::the_nearest_attempt_is_the_newest_success,
+            lineage::what_stood_before_is_of_an_earlier_run,
+            lineage_tags::a_tag_is_where_it_was_moved_last,
+            lineage_tags::whoever_saw_an_earlier_move_is_told,
+            lineage_tags::a_tag_is_taken_away_and_comes_back,
+            lineage_tags::a_tag_stays_within_its_dataset,
+            lineage_tags::a_tag_leads_to_every_cell_that_was_named,
+            lineage_tags::tags_are_listed_in_the_order_of_bytes,
+            lineage_tags::of_two_who_move_a_tag_at_once_one_is_told,
+            lineage_versions::a_time_names_what_latest_named_then,
+            lineage_versions::a_partition_names_its_part_of_the_latest,
+            lineage_edges::a_closure_is_a_walk_without_its_records,
+            lineage_edges::a_walk_names_the_first_limit_that_cut_it,
+            lineage_edges::edges_read_page_by_page_are_the_graph,
+            lineage_edges::a_horizon_only_moves_forward,
+            lineage_search::attempts_are_found_by_each_criterion,
+            lineage_search::an_attempt_fits_everything_asked_for,
+            lineage_search::a_search_is_read_page_by_page,
+            lineage_known::records_are_read_by_id,
+            lineage_known::metadata_is_that_of_exactly_these_attempts,
+            lineage_known::a_profile_comes_with_a_new_version,
+            lineage_known::a_profile_is_replaced_by_what_is_known_now,
+            lineage_known::verdicts_are_listed_newest_first,
+            lineage_log::every_attempt_that_ended_is_to_be_logged_once,
+            lineage_log::leaves_are_appended_and_read_back,
+            lineage_log::an_append_that_was_overtaken_changes_nothing,
+            lineage_log::what_is_not_to_be_logged_is_refused_whole,
+            lineage_log::each_project_has_its_own_log,
+            lineage_log::checkpoints_are_kept_one_of_a_size,
+            lineage_log::thousands_of_leaves_are_one_append,
+            lineage_log::sealers_on_several_connections_leave_no_gap,
             reports::metrics_and_metadata_are_read_back,
             reports::every_way_to_end_is_kept,
             reports::any_text_is_kept,

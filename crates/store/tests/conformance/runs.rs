@@ -2,7 +2,7 @@
 
 use runstone_core::hash::ContentHash;
 use runstone_core::record::{RunEnvironment, RunId, RunState, TaskState};
-use runstone_core::store::{Applied, Change, NewTask, Ownership, RunFilter, RunRef, StoreError, VersionRef};
+use runstone_core::store::{Applied, Change, NewTask, Ownership, RunFilter, RunRef, StoreError, VersionRef, WalkLimit};
 use runstone_core::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -224,7 +224,7 @@ pub(crate) fn two_projects_in_one_database_do_not_see_each_other(backend: &dyn B
     assert!(store.materializations("p/a", 9).unwrap().is_empty());
     assert!(store.resolve("p/a", &VersionRef::Latest).unwrap().is_empty());
     assert!(store.by_hash(&ContentHash::of(b"secret").to_hex(), 9).unwrap().is_empty());
-    let limit = runstone_core::store::WalkLimit { depth: None, nodes: 9 };
+    let limit = WalkLimit { nodes: 9, ..WalkLimit::NONE };
     let lineage = store.lineage(&nodes, runstone_core::store::Direction::Up, limit).unwrap();
     assert_eq!(lineage, runstone_core::record::Lineage::default());
     assert!(!store.request_cancel(run, true, Timestamp(1)).unwrap());

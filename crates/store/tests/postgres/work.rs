@@ -66,6 +66,7 @@ pub(crate) fn finish(task: u32, name: &str, bytes: &str) -> Change {
         files: 1,
         rows: None,
         file_name: "out".to_owned(),
+        profile: None,
     };
     let end = AttemptEnd { exit_code: Some(0), ..AttemptEnd::new(Timestamp(1), Timestamp(2), Cause::Exit) };
     Change::Finish(Box::new(FinishAttempt {

@@ -114,6 +114,8 @@ pub(super) async fn own(
     token: Uuid,
     scope: &Scope,
 ) -> Result<Option<Run>, TxError> {
+    // What is returned is worked out after the row was changed, so that this transaction has its number before it takes the
+    // first node: `lineage::edges::horizon` builds on that. No other statement takes nodes.
     const OWN: &str = "UPDATE run SET batch = $4, written = clock_timestamp() \
          WHERE id = $1 AND project_id = $2 AND epoch = $3 AND batch <> $4 \
          RETURNING number, pipeline, state, store_marker, \

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sqlx::postgres::PgBindIterExt;
 
 use super::super::session::TxError;
-use super::super::value::{Time, damaged, get, stored, text};
+use super::super::value::{Time, damaged, get, json, stored, text};
 use super::batch::Batch;
 use super::write::{Statement, Writing, expect};
 
@@ -37,8 +37,8 @@ const PUBLICATIONS: &str = concat!(
     "WITH published AS ( \
          SELECT w.*, v.id AS known, d.versions, min(w.id) OVER (PARTITION BY w.dataset_id, w.hash) AS first \
          FROM unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[], $12::text[], $13::bytea[], \
-                 $14::text[], $15::bigint[], $16::bigint[], $17::bigint[]) \
-             AS w(id, attempt_id, dataset_id, output, subset, file_name, hash, kind, size, files, rows) \
+                 $14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[]) \
+             AS w(id, attempt_id, dataset_id, output, subset, file_name, hash, kind, size, files, rows, profile) \
          LEFT JOIN dataset d ON d.id = w.dataset_id \
          LEFT JOIN version v ON v.dataset_id = w.dataset_id AND v.hash = w.hash), \
      fresh AS ( \
@@ -46,6 +46,9 @@ const PUBLICATIONS: &str = concat!(
          SELECT id, dataset_id, versions + row_number() OVER (PARTITION BY dataset_id ORDER BY id), \
              hash, kind, size, files, rows, $2 \
          FROM published WHERE known IS NULL AND id = first), \
+     described AS ( \
+         INSERT INTO profile (version_id, body, created) SELECT id, profile::jsonb, $2 \
+         FROM published WHERE known IS NULL AND id = first AND profile IS NOT NULL), \
      counted AS ( \
          UPDATE dataset d SET versions = d.versions + n.fresh \
          FROM (SELECT dataset_id, count(*) AS fresh FROM published WHERE known IS NULL AND id = first \
@@ -57,9 +60,9 @@ const PUBLICATIONS: &str = concat!(
          SELECT id, coalesce(known, first), attempt_id, output, subset, file_name, $2 FROM published RETURNING 1), \
      latest AS ( \
          INSERT INTO head (dataset_id, subset, mat_id) \
-         SELECT * FROM unnest($18::bigint[], $19::text[], $20::bigint[]) \
+         SELECT * FROM unnest($19::bigint[], $20::text[], $21::bigint[]) \
          ON CONFLICT (dataset_id, subset) DO UPDATE SET mat_id = excluded.mat_id, rev = head.rev + 1 \
-         WHERE head.mat_id <> excluded.mat_id), ",
+         WHERE head.mat_id < excluded.mat_id), ",
     blobs!(),
     "SELECT count(*) AS placed FROM placed"
 );
@@ -146,6 +149,7 @@ impl Writing<'_, '_> {
             .bind(sizes)
             .bind(files)
             .bind(lines)
+            .bind(rows.iter().map(|row| row.what.profile.as_ref().map(json)).bind_iter())
             .bind(batch.heads.keys().map(|(dataset, _)| ids[dataset]).bind_iter())
             .bind(batch.heads.keys().map(|(_, subset)| *subset).bind_iter())
             .bind(batch.heads.values().map(|id| id.0).bind_iter());

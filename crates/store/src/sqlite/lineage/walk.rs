@@ -1,12 +1,15 @@
 //! Walks through the lineage graph: breadth first over ids alone, each node once; records are read at the end.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
-use runstone_core::record::{ConsumedRecord, Lineage, NodeId, Trust};
+use runstone_core::lineage::store::Closure;
+use runstone_core::record::{Cut, Lineage, NodeId};
 use runstone_core::store::{Direction, WalkLimit};
 use rusqlite::{CachedStatement, Transaction, params};
 
-use super::{Outcome, attempts, datasets, decode};
+use super::edges;
+use crate::sqlite::{Outcome, attempts, datasets};
 
 /// Given a publication: the attempt that made it.
 const PRODUCER: &str = "SELECT attempt_id FROM materialization WHERE id = ?1";
@@ -17,16 +20,15 @@ const READERS: &str = "SELECT c.attempt_id FROM consumed c CROSS JOIN attempt a 
      WHERE c.mat_id = ?1 AND a.state = 'succeeded'";
 /// Given an attempt: what it published.
 const OUTPUTS: &str = "SELECT id FROM materialization WHERE attempt_id = ?1";
-/// Given an attempt: its edges.
-const EDGES: &str = "SELECT mat_id, slot, trust FROM consumed WHERE attempt_id = ?1 ORDER BY mat_id, slot";
 
-pub(super) fn walk(
+/// The nodes around publications.
+pub(super) fn closure(
     tx: &Transaction<'_>,
     project: i64,
     from: &[NodeId],
     direction: Direction,
     limit: WalkLimit,
-) -> Outcome<Lineage> {
+) -> Outcome<Closure> {
     // Edges never leave a project, so that it is enough to look where the walk starts.
     let mut start = Vec::new();
     let mut known = tx.prepare_cached(
@@ -40,7 +42,27 @@ pub(super) fn walk(
     }
     let mut walk = Walk::new(tx, direction, limit)?;
     walk.run(start)?;
-    walk.finish(tx, project)
+    Ok(walk.closure())
+}
+
+/// The graph around publications, with its records.
+pub(in crate::sqlite) fn lineage(
+    tx: &Transaction<'_>,
+    project: i64,
+    from: &[NodeId],
+    direction: Direction,
+    limit: WalkLimit,
+) -> Outcome<Lineage> {
+    let found = closure(tx, project, from, direction, limit)?;
+    let inside: HashSet<NodeId> = found.materializations.iter().copied().collect();
+    let mut consumed = edges::consumed(tx, project, &found.attempts)?;
+    consumed.retain(|edge| inside.contains(&edge.materialization));
+    Ok(Lineage {
+        materializations: datasets::by_id(tx, project, &found.materializations)?,
+        attempts: attempts::by_id(tx, project, &found.attempts)?,
+        consumed,
+        cut: found.cut,
+    })
 }
 
 struct Walk<'tx> {
@@ -51,7 +73,8 @@ struct Walk<'tx> {
     limit: WalkLimit,
     publications: HashSet<i64>,
     attempts: HashSet<i64>,
-    partial: bool,
+    until: Option<Instant>,
+    cut: Option<Cut>,
 }
 
 impl<'tx> Walk<'tx> {
@@ -66,7 +89,8 @@ impl<'tx> Walk<'tx> {
             limit,
             publications: HashSet::new(),
             attempts: HashSet::new(),
-            partial: false,
+            until: limit.time.and_then(|time| Instant::now().checked_add(time)),
+            cut: None,
         })
     }
 
@@ -77,7 +101,13 @@ impl<'tx> Walk<'tx> {
             let reached = follow(&mut self.attempts_of, &frontier)?;
             let mut attempts: Vec<i64> = reached.into_iter().filter(|id| !self.attempts.contains(id)).collect();
             if self.limit.depth.is_some_and(|most| depth >= most) {
-                self.partial |= !attempts.is_empty();
+                if !attempts.is_empty() {
+                    self.cut.get_or_insert(Cut::Depth);
+                }
+                break;
+            }
+            if !attempts.is_empty() && self.until.is_some_and(|until| Instant::now() >= until) {
+                self.cut.get_or_insert(Cut::Time);
                 break;
             }
             attempts.sort_unstable();
@@ -101,7 +131,7 @@ impl<'tx> Walk<'tx> {
                 continue;
             }
             if self.publications.len() >= most {
-                self.partial = true;
+                self.cut.get_or_insert(Cut::Nodes);
                 break;
             }
             self.publications.insert(id);
@@ -110,29 +140,13 @@ impl<'tx> Walk<'tx> {
         fresh
     }
 
-    fn finish(self, tx: &Transaction<'_>, project: i64) -> Outcome<Lineage> {
-        let attempts: Vec<NodeId> = self.attempts.iter().copied().map(NodeId).collect();
-        let attempts = attempts::by_id(tx, project, &attempts)?;
-        let mut ids: Vec<i64> = self.publications.iter().copied().collect();
-        ids.sort_unstable();
-        let mut consumed = Vec::new();
-        let mut edges = tx.prepare_cached(EDGES)?;
-        for attempt in &attempts {
-            let mut rows = edges.query([attempt.id.0])?;
-            while let Some(row) = rows.next()? {
-                let id = row.get(0)?;
-                if self.publications.contains(&id) {
-                    consumed.push(ConsumedRecord {
-                        attempt: attempt.id,
-                        materialization: NodeId(id),
-                        slot: row.get(1)?,
-                        trust: decode::spelled(row, 2, Trust::parse)?,
-                    });
-                }
-            }
-        }
-        let materializations = datasets::by_id(tx, project, &ids)?;
-        Ok(Lineage { materializations, attempts, consumed, partial: self.partial })
+    fn closure(self) -> Closure {
+        let sorted = |ids: HashSet<i64>| {
+            let mut ids: Vec<NodeId> = ids.into_iter().map(NodeId).collect();
+            ids.sort_unstable();
+            ids
+        };
+        Closure { materializations: sorted(self.publications), attempts: sorted(self.attempts), cut: self.cut }
     }
 }
 
@@ -154,12 +168,12 @@ mod tests {
     #[test]
     fn no_step_of_a_walk_reads_a_whole_table() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("../../../../migrations/sqlite/0001_record.sql")).unwrap();
-        for sql in [PRODUCER, INPUTS, READERS, OUTPUTS, EDGES] {
+        connection.execute_batch(include_str!("../../../../../migrations/sqlite/0001_record.sql")).unwrap();
+        for (sql, parameters) in [(PRODUCER, 1), (INPUTS, 1), (READERS, 1), (OUTPUTS, 1), (edges::CONSUMED, 2)] {
             let plan: Vec<String> = connection
                 .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
                 .unwrap()
-                .query_map([1], |row| row.get(3))
+                .query_map(rusqlite::params_from_iter([1].repeat(parameters)), |row| row.get(3))
                 .unwrap()
                 .collect::<rusqlite::Result<_>>()
                 .unwrap();

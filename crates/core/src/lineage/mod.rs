@@ -1,0 +1,7 @@
+//! What is known of lineage beyond the rows of a run: where tags lead, and what an attempt states for the log.
+//!
+//! Values and rules only. Walks through the graph are the store's, questions to it are asked elsewhere.
+
+pub mod statement;
+pub mod store;
+pub mod tag;

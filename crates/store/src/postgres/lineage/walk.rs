@@ -1,0 +1,184 @@
+//! Walks through the lineage graph, over ids alone; records are read at the end.
+//!
+//! A walk without a bound of depth or time is one statement that keeps each id once. Where it would meet more than it
+//! may, or has such a bound, it goes level by level instead, so that what is left out is what is farthest.
+
+use std::collections::{BTreeSet, HashSet};
+use std::time::Instant;
+
+use runstone_core::lineage::store::Closure;
+use runstone_core::record::{Cut, Lineage, NodeId};
+use runstone_core::store::{Direction, WalkLimit};
+use sqlx::postgres::PgBindIterExt;
+
+use super::edges;
+use crate::postgres::session::{Tx, TxResult};
+use crate::postgres::value::get;
+use crate::postgres::{attempts, datasets};
+
+/// All publications that the publications `$1` were made of, these included, as ids, `$2` at most. Runs in the schema
+/// `runstone` and touches indexes only.
+pub const CLOSURE_UP: &str = "WITH RECURSIVE up(id) AS ( \
+         SELECT unnest($1::bigint[]) \
+     UNION \
+         SELECT c.mat_id FROM up JOIN materialization m ON m.id = up.id JOIN consumed c ON c.attempt_id = m.attempt_id) \
+     SELECT id FROM up LIMIT $2";
+
+/// All publications that were made of the publications `$1`, these included, as ids, `$2` at most. Runs in the schema
+/// `runstone` and touches indexes only.
+pub const CLOSURE_DOWN: &str = "WITH RECURSIVE down(id) AS ( \
+         SELECT unnest($1::bigint[]) \
+     UNION \
+         SELECT m.id FROM down JOIN consumed c ON c.mat_id = down.id JOIN materialization m ON m.attempt_id = c.attempt_id) \
+     SELECT id FROM down LIMIT $2";
+
+/// Who made the publications `$1`. Runs in the schema `runstone`.
+pub const PRODUCERS: &str = "SELECT DISTINCT m.attempt_id AS attempt \
+     FROM unnest($1::bigint[]) AS w(id) JOIN materialization m ON m.id = w.id";
+
+/// Who made something of the publications `$1`. Runs in the schema `runstone`.
+pub const READERS: &str = "SELECT DISTINCT c.attempt_id AS attempt \
+     FROM unnest($1::bigint[]) AS w(id) JOIN consumed c ON c.mat_id = w.id \
+     JOIN attempt a ON a.id = c.attempt_id AND a.state = 'succeeded'";
+
+/// Who made the publications `$1`, each with what it read. Runs in the schema `runstone`.
+pub const LEVEL_UP: &str = "SELECT DISTINCT m.attempt_id AS attempt, c.mat_id AS beyond \
+     FROM unnest($1::bigint[]) AS w(id) JOIN materialization m ON m.id = w.id \
+     LEFT JOIN consumed c ON c.attempt_id = m.attempt_id";
+
+/// Who made something of the publications `$1`, each with what it published. Runs in the schema `runstone`.
+pub const LEVEL_DOWN: &str = "SELECT DISTINCT c.attempt_id AS attempt, m.id AS beyond \
+     FROM unnest($1::bigint[]) AS w(id) JOIN consumed c ON c.mat_id = w.id \
+     JOIN attempt a ON a.id = c.attempt_id AND a.state = 'succeeded' \
+     LEFT JOIN materialization m ON m.attempt_id = c.attempt_id";
+
+/// The nodes around publications.
+pub(super) async fn closure(
+    tx: &mut Tx<'_>,
+    project: i64,
+    from: &[NodeId],
+    direction: Direction,
+    limit: WalkLimit,
+) -> TxResult<Closure> {
+    let start = known(tx, project, from).await?;
+    if limit.depth.is_none()
+        && limit.time.is_none()
+        && let Some(whole) = whole(tx, &start, direction, limit.nodes).await?
+    {
+        return Ok(whole);
+    }
+    by_level(tx, start, direction, limit).await
+}
+
+/// The graph around publications, with its records.
+pub(in crate::postgres) async fn lineage(
+    tx: &mut Tx<'_>,
+    project: i64,
+    from: &[NodeId],
+    direction: Direction,
+    limit: WalkLimit,
+) -> TxResult<Lineage> {
+    let found = closure(tx, project, from, direction, limit).await?;
+    let inside: HashSet<NodeId> = found.materializations.iter().copied().collect();
+    let mut consumed = edges::consumed(tx, project, &found.attempts).await?;
+    consumed.retain(|edge| inside.contains(&edge.materialization));
+    Ok(Lineage {
+        attempts: attempts::by_id(tx, project, &found.attempts).await?,
+        materializations: datasets::by_id(tx, project, &found.materializations).await?,
+        consumed,
+        cut: found.cut,
+    })
+}
+
+/// Those that are on record in the project. Edges never leave it, so it is enough to look where the walk starts.
+async fn known(tx: &mut Tx<'_>, project: i64, from: &[NodeId]) -> TxResult<Vec<i64>> {
+    const SELECT: &str = "SELECT m.id FROM materialization m JOIN attempt a ON a.id = m.attempt_id \
+         WHERE m.id = ANY($2) AND a.project_id = $1 ORDER BY m.id";
+    let query = tx.query(SELECT).bind(project).bind(from.iter().map(|id| id.0).bind_iter());
+    tx.rows(query).await?.iter().map(|row| get(row, "id")).collect()
+}
+
+/// Everything there is to meet; none where that is more than `nodes`.
+async fn whole(tx: &mut Tx<'_>, start: &[i64], direction: Direction, nodes: u32) -> TxResult<Option<Closure>> {
+    let (sql, attempts) = match direction {
+        Direction::Up => (CLOSURE_UP, PRODUCERS),
+        Direction::Down => (CLOSURE_DOWN, READERS),
+    };
+    let query = tx.query(sql).bind(start).bind(i64::from(nodes) + 1);
+    let publications: BTreeSet<i64> =
+        tx.rows(query).await?.iter().map(|row| get(row, "id")).collect::<TxResult<_>>()?;
+    if publications.len() > nodes as usize {
+        return Ok(None);
+    }
+    let query = tx.query(attempts).bind(publications.iter().copied().bind_iter());
+    let attempts: BTreeSet<i64> =
+        tx.rows(query).await?.iter().map(|row| get(row, "attempt")).collect::<TxResult<_>>()?;
+    Ok(Some(Met { publications, attempts, cut: None }.closure()))
+}
+
+async fn by_level(tx: &mut Tx<'_>, start: Vec<i64>, direction: Direction, limit: WalkLimit) -> TxResult<Closure> {
+    let sql = match direction {
+        Direction::Up => LEVEL_UP,
+        Direction::Down => LEVEL_DOWN,
+    };
+    let until = limit.time.and_then(|time| Instant::now().checked_add(time));
+    let mut met = Met::default();
+    let mut frontier = met.visit(start, limit.nodes);
+    let mut depth = 0;
+    while !frontier.is_empty() {
+        let query = tx.query(sql).bind(frontier);
+        let (mut fresh, mut beyond) = (BTreeSet::new(), BTreeSet::new());
+        for row in tx.rows(query).await? {
+            let attempt: i64 = get(&row, "attempt")?;
+            if !met.attempts.contains(&attempt) {
+                fresh.insert(attempt);
+                beyond.extend(get::<Option<i64>>(&row, "beyond")?);
+            }
+        }
+        let limit_met = if limit.depth.is_some_and(|most| depth >= most) {
+            Some(Cut::Depth)
+        } else {
+            until.filter(|until| Instant::now() >= *until).map(|_| Cut::Time)
+        };
+        if let Some(cut) = limit_met {
+            met.cut = met.cut.or((!fresh.is_empty()).then_some(cut));
+            break;
+        }
+        met.attempts.extend(fresh);
+        frontier = met.visit(beyond, limit.nodes);
+        depth += 1;
+    }
+    Ok(met.closure())
+}
+
+/// What a walk met.
+#[derive(Debug, Default)]
+struct Met {
+    publications: BTreeSet<i64>,
+    attempts: BTreeSet<i64>,
+    cut: Option<Cut>,
+}
+
+impl Met {
+    /// Those not met yet, in order, as many as the limit allows.
+    fn visit(&mut self, ids: impl IntoIterator<Item = i64>, most: u32) -> Vec<i64> {
+        let mut fresh = Vec::new();
+        for id in ids {
+            if self.publications.contains(&id) {
+                continue;
+            }
+            if self.publications.len() >= most as usize {
+                self.cut.get_or_insert(Cut::Nodes);
+                break;
+            }
+            self.publications.insert(id);
+            fresh.push(id);
+        }
+        fresh
+    }
+
+    fn closure(self) -> Closure {
+        let nodes = |ids: BTreeSet<i64>| ids.into_iter().map(NodeId).collect();
+        Closure { materializations: nodes(self.publications), attempts: nodes(self.attempts), cut: self.cut }
+    }
+}
