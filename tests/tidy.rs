@@ -13,8 +13,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("store", &["core"]),
     ("exec", &["core"]),
-    ("engine", &["core", "exec"]),
-    ("cli", &["core", "store", "exec", "engine"]),
+    ("lineage", &["core", "exec", "table"]),
+    ("table", &[]),
+    ("engine", &["core", "exec", "lineage"]),
+    ("cli", &["core", "store", "exec", "lineage", "table", "engine"]),
 ];
 
 /// What core may use of the outside world: data structures and arithmetic.

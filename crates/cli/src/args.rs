@@ -25,7 +25,8 @@ const STYLES: Styles = Styles::styled()
     max_term_width = 100,
     after_help = "Runs are named by number (42 or '#42'), by the start of their id, or `latest`.\n\
                   Tasks are named `step`, 'step{lr=0.1}' or '#42/step'.\n\
-                  Versions of datasets are named NAME@latest, NAME@v3, NAME@b3:1a2b, NAME@run:42.\n\
+                  Versions of datasets are named NAME@latest, NAME@v3, NAME@b3:1a2b, NAME@run:42, NAME@TAG,\n\
+                  NAME@partition:KEY, and as of a time NAME@2026-11-01T12:00Z.\n\
                   `runstone help COMMAND` shows examples, `runstone help exit-codes` the exit codes."
 )]
 pub(crate) struct Cli {
@@ -85,8 +86,15 @@ pub(crate) enum Command {
     Why(commands::why::Args),
     Datasets(commands::datasets::Args),
     Lineage(commands::lineage::Args),
+    Path(commands::path::Args),
+    Impact(commands::impact::Args),
+    Diff(commands::diff::Args),
+    Profile(commands::profile::Args),
+    Search(commands::search::Args),
+    Tag(commands::tag::Args),
     Checkout(commands::checkout::Args),
     Metrics(commands::metrics::Args),
+    Export(commands::export::Args),
     Verify(commands::verify::Args),
     Gc(commands::gc::Args),
     Doctor(commands::doctor::Args),

@@ -5,6 +5,7 @@ use std::fmt;
 
 use runstone_core::store::StoreError;
 use runstone_engine::project::ProjectError;
+use runstone_engine::seal::SealError;
 use runstone_engine::{DriveError, RunError};
 use runstone_exec::objects::ObjectError;
 
@@ -148,6 +149,31 @@ impl From<StoreError> for CommandError {
             StoreError::Ambiguous { .. } => wrap(ErrorKind::Usage, error).hint("give more digits"),
             StoreError::NewerSchema { .. } | StoreError::Damaged(_) => wrap(ErrorKind::Store, error),
             StoreError::Database { .. } => wrap(ErrorKind::Store, error).hint("`runstone doctor` shows what is used"),
+        }
+    }
+}
+
+impl From<runstone_lineage::Error> for CommandError {
+    fn from(error: runstone_lineage::Error) -> Self {
+        use runstone_lineage::Kind;
+        let kind = match error.kind {
+            Kind::Usage => ErrorKind::Usage,
+            Kind::NotFound => ErrorKind::NotFound,
+            Kind::Damaged => ErrorKind::Store,
+            Kind::Refused => ErrorKind::Refused,
+            Kind::Io => ErrorKind::Io,
+        };
+        let hints = error.hints.clone();
+        Self { hints, ..wrap(kind, error) }
+    }
+}
+
+impl From<SealError> for CommandError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Key { .. } => wrap(ErrorKind::Io, error),
+            SealError::BadKey { .. } => wrap(ErrorKind::Usage, error),
+            SealError::Log(error) => error.into(),
         }
     }
 }

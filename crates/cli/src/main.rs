@@ -1,5 +1,6 @@
 //! The `runstone` command. Everything it does starts in [`app::run`].
 
+mod age;
 mod app;
 mod args;
 mod commands;
@@ -8,7 +9,6 @@ mod definition;
 mod disk;
 mod error;
 mod logging;
-mod reference;
 mod render;
 mod report;
 mod terminal;

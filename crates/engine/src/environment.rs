@@ -23,16 +23,22 @@ pub fn ask(root: &Path, variables: &HashMap<String, String>, tool_version: &str)
     let folder: PathBuf = root.to_owned();
     let git =
         in_git.then(|| std::thread::Builder::new().name("git".to_owned()).spawn(move || git(&folder)).ok()).flatten();
-    let user = variables.get("USER").or_else(|| variables.get("LOGNAME")).cloned();
     let environment = RunEnvironment {
         tool_version: tool_version.to_owned(),
         platform: platform(),
-        user: user.unwrap_or_else(|| format!("uid {}", owner_of_process())),
+        user: user(variables),
         host: host(),
         git_commit: None,
         git_dirty: None,
     };
     Asked { git, environment }
+}
+
+/// The name of the user, as the environment says it.
+#[must_use]
+pub fn user(variables: &HashMap<String, String>) -> String {
+    let user = variables.get("USER").or_else(|| variables.get("LOGNAME")).cloned();
+    user.unwrap_or_else(|| format!("uid {}", owner_of_process()))
 }
 
 /// The name of this machine.

@@ -23,6 +23,7 @@ use crate::failpoint;
 use crate::reported;
 use crate::site::{self, Site};
 use crate::staging::{METADATA, METRICS, output_file_name, output_place};
+use crate::tables;
 
 /// Everything known about the attempt.
 pub(crate) struct Case {
@@ -125,7 +126,7 @@ fn collect(site: &Site, case: &Case, judgement: &mut Judgement) -> Result<(), Fa
     for (name, surveyed) in found {
         let content =
             site.objects.take(surveyed, &mut judgement.objects).map_err(|error| not_accepted(case, name, &error))?;
-        judgement.outputs.push(case.publication(name, &content));
+        judgement.outputs.push(case.publication(site, name, &content));
         failpoint::hit("after_move");
     }
     Ok(())
@@ -143,7 +144,7 @@ fn salvage(site: &Site, case: &Case, noted: &[NotedOutput], judgement: &mut Judg
         site.objects.salvage(&case.folder, Path::new(&place), &content, &mut judgement.objects).map_err(|error| {
             lost(format!("output `{name}` was lost on its way into the store: {}", crate::text(&error)))
         })?;
-        judgement.outputs.push(case.publication(name, &content));
+        judgement.outputs.push(case.publication(site, name, &content));
     }
     Ok(())
 }
@@ -157,8 +158,10 @@ impl Case {
         }
     }
 
-    fn publication(&self, name: &Name, content: &Collected) -> NewMaterialization {
+    fn publication(&self, site: &Site, name: &Name, content: &Collected) -> NewMaterialization {
         let place = self.step.outputs.get_index_of(name.as_str()).expect("only declared outputs are collected");
+        let file_name = output_file_name(name, &self.step.outputs[place]);
+        let table = tables::known(site, content, &file_name);
         NewMaterialization {
             output: name.to_string(),
             dataset: self.datasets[place].clone(),
@@ -167,8 +170,9 @@ impl Case {
             kind: site::content_kind(content.kind),
             size: content.size,
             files: content.files,
-            rows: None,
-            file_name: output_file_name(name, &self.step.outputs[place]),
+            rows: table.as_ref().map(|table| table.rows),
+            file_name,
+            profile: table.map(|table| table.profile),
         }
     }
 }

@@ -28,12 +28,14 @@ mod recorder;
 pub mod report;
 mod reported;
 mod resume;
+pub mod seal;
 pub mod service;
 mod site;
 mod slots;
 mod source;
 mod staging;
 mod submit;
+mod tables;
 
 pub use begin::{RunError, RunOptions, run};
 pub use crew::Crew;

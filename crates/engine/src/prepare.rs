@@ -9,7 +9,7 @@ use runstone_core::cell::Cell;
 use runstone_core::graph::{Graph, NeedKind, Work};
 use runstone_core::machine::Failure;
 use runstone_core::name::Name;
-use runstone_core::partition::Key;
+use runstone_core::partition::{self, Key};
 use runstone_core::scalar::Scalar;
 use runstone_core::select::{Request, SelectError, Selection, select};
 use runstone_core::spec::model::{Action, ParamKind};
@@ -117,7 +117,7 @@ impl Prepared {
     /// without a partition reads all of them.
     pub(crate) fn concerns(&self, subset: &str) -> bool {
         let Some(own) = &self.partition else { return true };
-        Cell::parse(subset).get(PARTITION_AXIS).is_none_or(|found| found.to_string() == own.as_str())
+        Cell::parse(subset).get(partition::AXIS).is_none_or(|found| found.to_string() == own.as_str())
     }
 
     /// A part of a dataset as seen from within this run's partition: its cell.
@@ -126,7 +126,7 @@ impl Prepared {
         if self.partition.is_none() {
             return cell;
         }
-        Cell::new(cell.values().iter().filter(|(name, _)| name.as_str() != PARTITION_AXIS).cloned())
+        Cell::new(cell.values().iter().filter(|(name, _)| name.as_str() != partition::AXIS).cloned())
     }
 
     /// Whether a file that a node was to look at may be missing: everybody who reads it can do without.
@@ -142,11 +142,8 @@ impl Prepared {
     }
 }
 
-/// How a partition is written within a subset.
-pub(crate) const PARTITION_AXIS: &str = "partition";
-
 fn partition_axis() -> Name {
-    Name::new(PARTITION_AXIS).expect("it follows the grammar of names")
+    Name::new(partition::AXIS).expect("it follows the grammar of names")
 }
 
 /// What was asked for cannot be done.

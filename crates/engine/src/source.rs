@@ -12,6 +12,7 @@ use runstone_exec::objects::{Batch, Collected, Limits, ObjectError};
 use runstone_exec::scan::{PatternError, Scan, SourcePattern};
 
 use crate::site::Site;
+use crate::tables::{self, Remembered};
 
 /// What a source held.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct ReadContent {
     pub(crate) file_name: String,
     /// What is in the store and not durable yet.
     pub(crate) objects: Batch,
+    /// What is known of it, where it is a table.
+    pub(crate) table: Option<Remembered>,
 }
 
 /// A path or glob of a pipeline in `folder`. One that leads out of the folder is taken as the absolute path it means.
@@ -47,7 +50,9 @@ fn read_path(site: &Site, folder: &Path, path: &str) -> Result<ReadContent, Fail
     let scan = scan(site, &pattern)?;
     let mut objects = Batch::default();
     let content = scan.snapshot_into(&site.objects, &mut objects).map_err(|error| unreadable(&error))?;
-    Ok(ReadContent { content, file_name: file_name(&pattern), objects })
+    let file_name = file_name(&pattern);
+    let table = tables::remember(site, &content, &file_name);
+    Ok(ReadContent { content, file_name, objects, table })
 }
 
 /// Looks at a source, without taking anything of it.
@@ -78,7 +83,8 @@ fn read_url(site: &Site, url: &str) -> Result<ReadContent, Failure> {
     let mut objects = Batch::default();
     let content =
         site.objects.import_file(&file.path, Limits::default(), &mut objects).map_err(|error| unreadable(&error))?;
-    Ok(ReadContent { content, file_name: file.file_name, objects })
+    let table = tables::remember(site, &content, &file.file_name);
+    Ok(ReadContent { content, file_name: file.file_name, objects, table })
 }
 
 /// Whether a download is to go on.

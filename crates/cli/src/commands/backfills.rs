@@ -13,7 +13,8 @@ use crate::error::{CommandError, CommandResult, ErrorKind};
 use crate::render::Layout;
 use crate::render::style::{BOLD, DIM};
 use crate::render::table::{Cell, Column, Table};
-use crate::render::time::{Rfc3339, date_time};
+use crate::render::time::date_time;
+use runstone_lineage::view::Rfc3339;
 
 /// List backfills, newest first; pause, resume or cancel one
 #[derive(Debug, clap::Args)]

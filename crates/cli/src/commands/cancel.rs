@@ -1,12 +1,11 @@
 //! `runstone cancel`: asks the owner of a run to end it. The owner does; this command only leaves the request.
 
 use runstone_core::service::record::SubmissionState;
-use runstone_core::store::RunRef;
 
 use crate::context::{Context, now};
 use crate::error::{CommandError, CommandResult, ErrorKind};
-use crate::reference::RunArg;
-use crate::view;
+use runstone_core::reference::RunRef;
+use runstone_lineage::find;
 
 /// Ask a run to end
 ///
@@ -18,7 +17,7 @@ use crate::view;
     runstone cancel 42 --now")]
 pub(crate) struct Args {
     /// Which run
-    run: RunArg,
+    run: RunRef,
     /// KILL steps at once
     #[arg(long)]
     now: bool,
@@ -27,13 +26,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (_, mut store) = context.open()?;
     // A run that waits in the queue has no row of its own yet.
-    let newest = store.run(&args.run.0)?.map(|run| run.number);
-    let submission = store.submission(&args.run.0)?;
+    let newest = store.run(&args.run)?.map(|run| run.number);
+    let submission = store.submission(&args.run)?;
     let submission = submission.filter(|one| one.run_state.is_none() && newest.is_none_or(|run| run < one.number));
     let (id, number) = match &submission {
         Some(one) => (one.run, one.number),
         None => {
-            let run = view::run::find(&mut *store, Some(&args.run))?;
+            let run = find::run(&mut *store, Some(&args.run))?;
             (run.id, run.number)
         }
     };

@@ -7,9 +7,9 @@ use runstone_exec::objects::{ObjectError, ObjectKind, Overwrite};
 
 use crate::context::{Context, open_objects};
 use crate::error::{CommandError, CommandResult, ErrorKind};
-use crate::reference::DatasetArg;
 use crate::render::quantity::size;
-use crate::view::dataset;
+use runstone_core::reference::DatasetRef;
+use runstone_lineage::{find, view};
 
 /// Write the bytes of a version to a file or folder, and verify them
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ use crate::view::dataset;
 pub(crate) struct Args {
     /// The dataset and version
     #[arg(value_name = "NAME[@VERSION]")]
-    dataset: DatasetArg,
+    dataset: DatasetRef,
     /// Where to; in an existing folder, or with a `/` at the end, under the version's own file name
     path: PathBuf,
     /// Replace what is there
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, mut store) = context.open()?;
-    let version = dataset::find_one(&mut *store, &args.dataset)?;
+    let version = find::version(&mut *store, &args.dataset)?;
     let objects = open_objects(&project)?;
     let into_folder = args.path.is_dir() || args.path.as_os_str().as_encoded_bytes().ends_with(b"/");
     let path = if into_folder { args.path.join(&version.file_name) } else { args.path.clone() };
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         ContentKind::Dir => ObjectKind::Tree,
     };
     let overwrite = if args.force { Overwrite::Replace } else { Overwrite::Refuse };
-    let name = dataset::reference(&version.dataset, &version.subset, version.version);
+    let name = view::reference(&version.dataset, &version.subset, version.version);
     objects.restore(version.hash, kind, &context.cwd.join(&path), overwrite).map_err(|error| refused(error, &name))?;
     context.terminal.note(format_args!("{name} is in {} ({}, verified)", path.display(), size(version.size)));
     Ok(())

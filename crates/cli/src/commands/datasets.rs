@@ -10,9 +10,11 @@ use crate::error::{CommandError, CommandResult};
 use crate::render::quantity::size;
 use crate::render::style::{BOLD, DIM, DOUBT};
 use crate::render::table::{Cell, Column, Table};
-use crate::render::time::{Rfc3339, date_time};
+use crate::render::time::date_time;
 use crate::render::{Layout, count};
-use crate::view::{VersionView, dataset};
+use runstone_lineage::view::Rfc3339;
+use runstone_lineage::view::VersionView;
+use runstone_lineage::{find, view};
 
 /// List datasets, or the versions of one
 #[derive(Debug, clap::Args)]
@@ -53,9 +55,9 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         }
         return context.terminal.print(&dataset_table(&datasets, &layout).render(&layout));
     };
-    let name = dataset::full_name(&mut *store, name)?;
+    let name = find::full_name(&mut *store, name)?;
     let records = store.materializations(&name, args.limit)?;
-    let versions = dataset::with_producers(&mut *store, &records)?;
+    let versions = view::with_producers(&mut *store, &records)?;
     if args.format.json {
         return context.terminal.print_json(&versions);
     }
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
 fn datasets(store: &mut dyn Store) -> CommandResult<Vec<DatasetView>> {
     let records = store.datasets("")?;
     let all: Vec<_> = records.iter().flat_map(|dataset| dataset.latest.iter().cloned()).collect();
-    let mut views = dataset::with_producers(store, &all)?.into_iter();
+    let mut views = view::with_producers(store, &all)?.into_iter();
     let view = |dataset: DatasetRecord| DatasetView {
         latest: views.by_ref().take(dataset.latest.len()).collect(),
         name: dataset.name,
@@ -146,7 +148,7 @@ mod tests {
     use runstone_core::time::Timestamp;
 
     use super::*;
-    use crate::view::dataset::ProducerView;
+    use runstone_lineage::view::ProducerView;
 
     fn version(number: i64, subset: &str) -> VersionView {
         VersionView {
@@ -162,6 +164,7 @@ mod tests {
             file_name: "model.pkl".into(),
             created_at: Rfc3339(Timestamp(1_700_000_000_000_000)),
             tainted: number == 2,
+            attempt_node: 1,
             producer: Some(ProducerView {
                 run_number: 42,
                 task: format!("model{{{subset}}}"),

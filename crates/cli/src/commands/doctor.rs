@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use runstone_core::time::Timestamp;
 use runstone_engine::project::{Origin, Project};
+use runstone_engine::seal;
 use runstone_engine::service::{self, Extent};
+use runstone_lineage::log;
 use serde::Serialize;
 
 use crate::args::FormatArgs;
@@ -88,6 +90,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         Ok(Some(project)) => {
             settings(&project, context, &mut report);
             store(&project, &mut report);
+            key(&project, &mut report);
             disk(&project, &mut report);
             if let Err(error) = service(&project, args.all, &mut report) {
                 report.problem(&error);
@@ -137,6 +140,19 @@ fn program(report: &mut Report) {
     }
 }
 
+/// The public key, for those who verify what the project exports.
+fn key(project: &Project, report: &mut Report) {
+    let shown = seal::known_key(project)
+        .map_err(CommandError::from)
+        .and_then(|key| key.map(|key| Ok(log::verifier_key(project.id(), &key)?.to_string())).transpose());
+    match shown {
+        Ok(key) => {
+            report.fact("log", "public key", key.unwrap_or_else(|| "none yet: the first run makes it".to_owned()))
+        }
+        Err(error) => report.problem(&error),
+    }
+}
+
 /// The first line a tool says about itself.
 fn version(tool: &str) -> Option<String> {
     let output = Command::new(tool).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -157,6 +173,7 @@ fn settings(project: &Project, context: &Context, report: &mut Report) {
     let shown = location.as_ref().map_or_else(ToString::to_string, ToString::to_string);
     report.setting("database", shown, &config.database.origin);
     report.setting("jobs", config.jobs.value.to_string(), &config.jobs.origin);
+    report.setting("profile_limit", size(config.profile_limit.value), &config.profile_limit.origin);
     report.setting("objects", project.objects_dir().display().to_string(), &config.objects.origin);
     let limit = config.log_limit.value;
     report.setting(

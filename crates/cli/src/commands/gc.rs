@@ -13,11 +13,11 @@ use runstone_exec::objects::{Checkouts, ObjectKind, ObjectStore};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::age::Age;
 use crate::args::FormatArgs;
 use crate::context::{Context, open_objects};
 use crate::disk;
 use crate::error::{CommandError, CommandResult, ErrorKind};
-use crate::reference::Age;
 use crate::render::count;
 use crate::render::quantity::size;
 use crate::render::style::{DIM, paint};

@@ -1,17 +1,15 @@
 //! `runstone lineage`: what a version was made of, or what was made of it.
 
-use std::collections::HashMap;
+use runstone_core::record::NodeId;
+use runstone_core::reference::DatasetRef;
+use runstone_core::store::{Direction, WalkLimit};
+use runstone_lineage::{find, graph};
 
-use runstone_core::record::{Lineage, NodeId};
-use runstone_core::store::{Direction, Store, WalkLimit};
-
+use crate::age::Age;
 use crate::args::FormatArgs;
 use crate::context::Context;
 use crate::error::CommandResult;
-use crate::reference::DatasetArg;
-use crate::render::derivation::DerivationView;
-use crate::render::{diagram, lineage as render};
-use crate::view::dataset;
+use crate::render::{diagram, lineage as render, svg};
 
 /// Show what made a version of a dataset: code, parameters, environment and data, all the way up
 #[derive(Debug, clap::Args)]
@@ -20,11 +18,12 @@ use crate::view::dataset;
     runstone lineage 'tickets/model{lr=0.1}@v3' --depth 2\n  \
     runstone lineage tickets/raw@run:42 --down\n  \
     runstone lineage b3:1a2b3c4d --json\n  \
-    runstone lineage tickets/report --mermaid > lineage.mmd")]
+    runstone lineage tickets/report --mermaid > lineage.mmd\n  \
+    runstone lineage tickets/report --svg > lineage.svg")]
 pub(crate) struct Args {
     /// The dataset and version, or the content alone (`b3:…`)
     #[arg(value_name = "NAME[@VERSION]")]
-    dataset: DatasetArg,
+    dataset: DatasetRef,
     /// What it was made of (default)
     #[arg(long)]
     up: bool,
@@ -37,49 +36,38 @@ pub(crate) struct Args {
     /// At most so many versions
     #[arg(long, default_value_t = 1000, value_name = "N")]
     nodes: u32,
+    /// At most so long
+    #[arg(long, value_name = "AGE")]
+    time: Option<Age>,
+    /// Print a table instead of a tree
+    #[arg(long, group = "shape")]
+    table: bool,
     /// Print a Mermaid diagram
-    #[arg(long, conflicts_with_all = ["dot", "json"])]
+    #[arg(long, group = "shape")]
     mermaid: bool,
     /// Print a diagram for Graphviz
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, group = "shape")]
     dot: bool,
+    /// Print a picture
+    #[arg(long, group = "shape", conflicts_with = "json")]
+    svg: bool,
     #[command(flatten)]
     format: FormatArgs,
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (_, mut store) = context.open()?;
-    let start: Vec<NodeId> = dataset::find(&mut *store, &args.dataset)?.iter().map(|version| version.id).collect();
+    let start: Vec<NodeId> = find::versions(&mut *store, &args.dataset)?.iter().map(|version| version.id).collect();
     let direction = if args.down { Direction::Down } else { Direction::Up };
-    let lineage = store.lineage(&start, direction, WalkLimit { depth: args.depth, nodes: args.nodes })?;
-    if args.mermaid {
-        return context.terminal.print(&diagram::mermaid(&render::diagram(&lineage)));
-    }
-    if args.dot {
-        return context.terminal.print(&diagram::dot(&render::diagram(&lineage)));
-    }
-    let asked = asked(&mut *store, &lineage)?;
-    let view = render::view(&lineage, &start, direction, &asked);
-    if args.format.json {
-        return context.terminal.print_json(&view);
-    }
-    let text = render::text(&lineage, &view, &context.layout());
+    let time = args.time.map(|time| time.0);
+    let view = graph::walk(&mut *store, &start, direction, WalkLimit { depth: args.depth, nodes: args.nodes, time })?;
+    let text = match (args.mermaid, args.dot, args.svg) {
+        (true, _, _) => diagram::mermaid(&render::diagram(&view)),
+        (_, true, _) => diagram::dot(&render::diagram(&view)),
+        (_, _, true) => svg::draw(&render::diagram(&view)),
+        _ if args.format.json => return context.terminal.print_json(&view),
+        _ if args.table => render::table(&view, &context.layout()).render(&context.layout()),
+        _ => render::text(&view, &context.layout()),
+    };
     context.terminal.print(&text)
-}
-
-/// What was asked of each attempt, by fingerprint. What cannot be read is left out: the rest is still worth showing.
-fn asked(store: &mut dyn Store, lineage: &Lineage) -> CommandResult<HashMap<String, DerivationView>> {
-    let mut asked = HashMap::new();
-    for attempt in &lineage.attempts {
-        let key = attempt.fingerprint.to_string();
-        if asked.contains_key(&key) {
-            continue;
-        }
-        if let Some(bytes) = store.derivation(&attempt.fingerprint)?
-            && let Ok(view) = DerivationView::decode(&bytes)
-        {
-            asked.insert(key, view);
-        }
-    }
-    Ok(asked)
 }

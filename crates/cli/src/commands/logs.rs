@@ -11,11 +11,11 @@ use runstone_exec::local::{LogPiece, read_log};
 
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
-use crate::reference::{RunArg, TaskArg};
 use crate::render::quantity::size;
 use crate::render::style::{DIM, paint};
 use crate::terminal::Terminal;
-use crate::view::task;
+use runstone_core::reference::{RunRef, RunTaskRef};
+use runstone_lineage::find;
 
 /// How often a log that is followed is looked at. A step writes to files, so nobody tells of new bytes.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -32,10 +32,10 @@ const PAUSE: Duration = Duration::from_millis(200);
     runstone logs train -f")]
 pub(crate) struct Args {
     /// Which task
-    task: TaskArg,
+    task: RunTaskRef,
     /// Which run; the newest that has the task where none is given
     #[arg(long, value_name = "RUN")]
-    run: Option<RunArg>,
+    run: Option<RunRef>,
     /// Which attempt; the last where none is given
     #[arg(long, value_name = "N")]
     attempt: Option<u32>,
@@ -52,7 +52,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, mut store) = context.open()?;
-    let (run, task) = task::find_one(&mut *store, &args.task, args.run.as_ref())?;
+    let (run, task) = find::task(&mut *store, &args.task, args.run.as_ref())?;
     let limit = project.config().log_limit.value;
     if args.follow {
         return follow(args, &project, &mut *store, &run, task.index, &mut context.terminal);

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use runstone_core::cell::task_name;
 use runstone_core::record::{RunRecord, TaskRecord};
-use runstone_core::store::{RunFilter, RunRef, Store};
+use runstone_core::store::{RunFilter, Store};
 use serde::Serialize;
 
 use crate::args::FormatArgs;
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
-use crate::reference::{RunArg, cell_agrees};
 use crate::render::metrics::{comparison, pivot};
-use crate::view;
+use runstone_core::reference::{RunRef, cell_agrees};
+use runstone_lineage::find;
 
 /// Compare the metrics that steps reported, across runs and cells
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     metric: Vec<String>,
     /// Only of these runs; the newest ten of the newest run's pipeline where none is given
     #[arg(long, value_name = "RUN", conflicts_with = "diff")]
-    run: Vec<RunArg>,
+    run: Vec<RunRef>,
     /// How many runs back
     #[arg(long, default_value_t = 10, value_name = "N")]
     last: u32,
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     slices: bool,
     /// Compare two runs, metric by metric
     #[arg(long, num_args = 2, value_names = ["RUN", "RUN"], conflicts_with = "sort")]
-    diff: Vec<RunArg>,
+    diff: Vec<RunRef>,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -110,7 +110,7 @@ fn sort(measurements: &mut [Measurement], metric: &str, ascending: bool) {
 fn chosen_runs(store: &mut dyn Store, args: &Args) -> CommandResult<Vec<RunRecord>> {
     let named = if args.diff.is_empty() { &args.run } else { &args.diff };
     if !named.is_empty() {
-        return named.iter().map(|run| view::run::find(store, Some(run))).collect();
+        return named.iter().map(|run| Ok(find::run(store, Some(run))?)).collect();
     }
     let Some(newest) = store.run(&RunRef::Latest)? else {
         return Err(CommandError::not_found("there is no run yet"));

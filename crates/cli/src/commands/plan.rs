@@ -6,9 +6,10 @@ use super::run::WhatArgs;
 use crate::args::FormatArgs;
 use crate::context::{Context, open_store};
 use crate::error::CommandResult;
-use crate::render::difference::{Difference, named};
+use crate::render::difference;
 use crate::render::style::{BAD, BOLD, DIM, GOOD, paint};
 use crate::render::{count, harmless};
+use runstone_lineage::difference::{Difference, named};
 
 /// How many tasks are listed unless more is asked for.
 const LISTED: usize = 100;
@@ -65,7 +66,7 @@ fn line(task: &PlannedTask, width: usize) -> String {
         Decision::Fail { reason } => ("fail", BAD, reason.clone(), Vec::new()),
     };
     let mut out = format!("{name}  {}  {}\n", paint(style, &format!("{word:5}")), harmless(&why));
-    for line in more.iter().flat_map(Difference::lines) {
+    for line in more.iter().flat_map(difference::lines) {
         out.push_str(&format!("{:width$}         {} {line}\n", "", paint(DIM, "•")));
     }
     out

@@ -18,9 +18,9 @@ use crate::error::CommandResult;
 use crate::render::quantity::duration;
 use crate::render::style::{BOLD, DIM};
 use crate::render::table::{Cell, Column, Table};
-use crate::render::time::Rfc3339;
 use crate::render::{Layout, count};
 use crate::terminal::Terminal;
+use runstone_lineage::view::Rfc3339;
 
 /// How many queued runs of each pipeline are looked at.
 const PER_PIPELINE: u32 = 1000;

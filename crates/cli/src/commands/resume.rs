@@ -8,9 +8,9 @@ use super::run::{HowArgs, conclude, on_signals};
 use crate::args::FormatArgs;
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
-use crate::reference::RunArg;
 use crate::report;
-use crate::view;
+use runstone_core::reference::RunRef;
+use runstone_lineage::find;
 
 /// Go on with a run that was interrupted, cancelled or failed
 ///
@@ -23,7 +23,7 @@ use crate::view;
     runstone resume 42 --jobs 4")]
 pub(crate) struct Args {
     /// Which run; the newest that has not succeeded where none is given
-    run: Option<RunArg>,
+    run: Option<RunRef>,
     #[command(flatten)]
     how: HowArgs,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, mut store) = context.open()?;
     let record = match &args.run {
-        Some(which) => view::run::find(store.as_mut(), Some(which))?,
+        Some(which) => find::run(store.as_mut(), Some(which))?,
         None => store
             .runs(&RunFilter { limit: Some(1), ..RunFilter::default() })?
             .into_iter()

@@ -133,7 +133,7 @@ pub(crate) mod tests {
     use runstone_core::time::Timestamp;
 
     use super::*;
-    use crate::render::time::Rfc3339;
+    use runstone_lineage::view::Rfc3339;
 
     pub(crate) fn run_view(number: i64, state: RunState) -> RunView {
         let at = |seconds: i64| Rfc3339(Timestamp((1_700_000_000 + seconds) * 1_000_000));

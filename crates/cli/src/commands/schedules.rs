@@ -18,8 +18,9 @@ use crate::definition::{self, DefinitionArgs};
 use crate::error::{CommandError, CommandResult};
 use crate::render::style::{BOLD, DIM};
 use crate::render::table::{Cell, Column, Table};
-use crate::render::time::{Rfc3339, date_time};
+use crate::render::time::date_time;
 use crate::render::{Layout, harmless};
+use runstone_lineage::view::Rfc3339;
 
 /// Among so many fires of a schedule the last one with a run is looked for.
 const RECENT: u32 = 50;

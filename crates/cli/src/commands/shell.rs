@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult, ErrorKind};
-use crate::reference::{RunArg, TaskArg};
-use crate::view::task;
+use runstone_core::reference::{RunRef, RunTaskRef};
+use runstone_lineage::find;
 
 /// Open a shell with exactly the environment and the inputs of an attempt
 ///
@@ -21,10 +21,10 @@ use crate::view::task;
     runstone shell report -- sh -c env")]
 pub(crate) struct Args {
     /// Which task
-    task: TaskArg,
+    task: RunTaskRef,
     /// Which run; the newest that has the task where none is given
     #[arg(long, value_name = "RUN")]
-    run: Option<RunArg>,
+    run: Option<RunRef>,
     /// A command to run instead of an interactive shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, mut store) = context.open()?;
-    let (run, task) = task::find_one(store.as_mut(), &args.task, args.run.as_ref())?;
+    let (run, task) = find::task(store.as_mut(), &args.task, args.run.as_ref())?;
     let attempt = match task.attempt {
         Some(id) => store.attempts_by_id(&[id])?.pop(),
         None => None,

@@ -9,7 +9,6 @@ use uuid::Uuid;
 use crate::args::FormatArgs;
 use crate::context::Context;
 use crate::error::CommandResult;
-use crate::reference::RunArg;
 use crate::render::derivation::pairs;
 use crate::render::outcome::{cause_text, counts_text};
 use crate::render::quantity::{duration, size};
@@ -17,7 +16,9 @@ use crate::render::style::{self, BAD, BOLD, DIM, paint};
 use crate::render::table::{Cell, Column, Table};
 use crate::render::time::date_time;
 use crate::render::{Layout, count, excerpt, harmless};
-use crate::view::{RunView, TaskView, run as runs, task};
+use crate::view::{RunView, TaskView, task};
+use runstone_core::reference::RunRef;
+use runstone_lineage::find;
 
 /// How many tasks are listed unless more is asked for.
 const LISTED: usize = 200;
@@ -32,7 +33,7 @@ const FAILURES: usize = 5;
     runstone show '#42' --json")]
 pub(crate) struct Args {
     /// Which run; the newest where none is given
-    run: Option<RunArg>,
+    run: Option<RunRef>,
     /// How many lines of standard error are shown of a failed task
     #[arg(long, default_value_t = 10, value_name = "N")]
     lines: usize,
@@ -59,7 +60,7 @@ struct Failure {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, mut store) = context.open()?;
-    let record = runs::find(&mut *store, args.run.as_ref())?;
+    let record = find::run(&mut *store, args.run.as_ref())?;
     let tasks = task::of_run(&mut *store, &record)?;
     let mut counts = Counts::default();
     tasks.iter().for_each(|task| counts.add(task.state));
@@ -206,9 +207,8 @@ mod tests {
 
     use super::*;
     use crate::commands::runs::tests::run_view;
-    use crate::render::time::Rfc3339;
-    use crate::view::AttemptView;
-    use crate::view::task::EndView;
+    use runstone_lineage::view::Rfc3339;
+    use runstone_lineage::view::{AttemptView, EndView};
 
     fn task_view(index: u32, name: &str, state: TaskState, cause: Cause) -> TaskView {
         let at = Rfc3339(Timestamp(1_700_000_000_000_000));

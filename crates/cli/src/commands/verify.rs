@@ -1,41 +1,61 @@
 //! `runstone verify`: whether the bytes that the record names are there and are what it says, and whether the record
 //! agrees with itself.
 
+mod export;
+
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use runstone_core::hash::ContentHash;
+use runstone_core::log::note::NoteKey;
 use runstone_core::record::ContentKind;
+use runstone_core::reference::{DatasetRef, ParseRefError};
 use runstone_core::store::{Store, StoredObject};
+use runstone_engine::project::Project;
+use runstone_engine::seal;
 use runstone_exec::objects::{ObjectError, ObjectKind, ObjectStore, Presence};
+use runstone_lineage::log::{self, LogReport};
 use serde::Serialize;
 
 use crate::args::FormatArgs;
 use crate::context::{Context, open_objects};
 use crate::error::{CommandError, CommandResult, ErrorKind};
-use crate::reference::DatasetArg;
 use crate::render::quantity::size;
 use crate::render::style::{BAD, paint};
 use crate::render::{count, harmless};
-use crate::view::dataset;
+use runstone_lineage::{find, view};
 
 /// How many datasets are named that hold a damaged object.
 const NAMED: u32 = 5;
 
-/// Hash stored objects again and check the record for contradictions
+/// Check that everything is as it was: stored objects, the record, the signed log; or an export, by itself
 ///
-/// Damaged objects are put into quarantine, so that nothing reuses them; running their step again makes them anew.
-/// Ends with exit code 1 where anything is wrong.
+/// Objects are hashed again; damaged ones are put into quarantine, so that nothing reuses them, and running their step
+/// again makes them anew. What attempts stated when they came into the log is made again from the record and compared, and the
+/// log with its signed checkpoints. Given the folder of an export, that alone is verified, without a database. Ends with exit code 1
+/// where anything is wrong.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     runstone verify\n  \
     runstone verify tickets/model@v3\n  \
+    runstone verify --log\n  \
+    runstone verify model-v3.export --checkpoint kept.note\n  \
     runstone verify --json")]
 pub(crate) struct Args {
-    /// Only the objects of this version; everything where nothing is named
-    #[arg(value_name = "NAME[@VERSION]")]
-    dataset: Option<DatasetArg>,
+    /// Only the objects of this version, or an export; everything where nothing is named
+    #[arg(value_name = "NAME[@VERSION]|FOLDER")]
+    what: Option<String>,
+    /// Only the log and what it states
+    #[arg(long, conflicts_with = "what")]
+    log: bool,
+    /// A key that is known to be the project's (`runstone doctor` shows it); may be repeated
+    #[arg(long, value_name = "KEY")]
+    key: Vec<NoteKey>,
+    /// A checkpoint of earlier: the log must have gone on from it (exports)
+    #[arg(long, value_name = "FILE", requires = "what")]
+    checkpoint: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
 }
@@ -45,13 +65,15 @@ pub(crate) struct Args {
 struct Report {
     objects: usize,
     bytes: u64,
+    /// What was looked at of the log; none where only a version was asked about.
+    log: Option<LogReport>,
     findings: Vec<Finding>,
 }
 
 /// Something that is wrong.
 #[derive(Debug, Clone, Serialize)]
 struct Finding {
-    /// `missing`, `damaged` or `record`.
+    /// `missing`, `damaged`, `record`, or a kind of finding about the log.
     kind: &'static str,
     hash: Option<String>,
     message: String,
@@ -60,30 +82,36 @@ struct Finding {
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
-    let (project, mut store) = context.open()?;
-    let objects = open_objects(&project)?;
-    let roots: Vec<StoredObject> = match &args.dataset {
-        None => store.objects()?.into_iter().filter(|object| !object.evicted).collect(),
-        Some(dataset) => dataset::find(&mut *store, dataset)?
-            .into_iter()
-            .map(|it| StoredObject { hash: it.hash, kind: it.kind, size: it.size, evicted: false })
-            .collect(),
-    };
-    let mut report = Report::default();
-    let all = reachable(&objects, &roots, &mut report)?;
-    report.objects = all.len();
-    hash_again(&objects, &all, &mut report)?;
-    for finding in &mut report.findings {
-        finding.versions = versions_of(&mut *store, finding.hash.as_deref())?;
+    if let Some(folder) = args.what.as_ref().map(Path::new).filter(|path| path.join("manifest.note").exists()) {
+        return export::verify(folder, &args.key, args.checkpoint.as_deref(), args.format.json, context);
     }
-    if args.dataset.is_none() {
-        let sentences = store.check()?.into_iter();
-        report.findings.extend(sentences.map(|message| Finding {
-            kind: "record",
-            hash: None,
-            message,
-            versions: Vec::new(),
-        }));
+    if args.checkpoint.is_some() {
+        return Err(CommandError::usage("--checkpoint is for exports; the first argument is no folder of one"));
+    }
+    let dataset: Option<DatasetRef> = match &args.what {
+        Some(text) => Some(text.parse().map_err(|error: ParseRefError| CommandError::usage(error.to_string()))?),
+        None => None,
+    };
+    let (project, mut store) = context.open()?;
+    let mut report = Report::default();
+    if !args.log {
+        let objects = open_objects(&project)?;
+        let roots: Vec<StoredObject> = match &dataset {
+            None => store.objects()?.into_iter().filter(|object| !object.evicted).collect(),
+            Some(dataset) => find::versions(&mut *store, dataset)?
+                .into_iter()
+                .map(|it| StoredObject { hash: it.hash, kind: it.kind, size: it.size, evicted: false })
+                .collect(),
+        };
+        let all = reachable(&objects, &roots, &mut report)?;
+        report.objects = all.len();
+        hash_again(&objects, &all, &mut report)?;
+        for finding in &mut report.findings {
+            finding.versions = versions_of(&mut *store, finding.hash.as_deref())?;
+        }
+    }
+    if dataset.is_none() {
+        check_record(args, &project, &mut *store, &mut report)?;
     }
     if args.format.json {
         context.terminal.print_json(&report)?;
@@ -94,6 +122,24 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         0 => Ok(()),
         several => Err(CommandError::new(ErrorKind::Failed, format!("{} found", count(several, "problem")))),
     }
+}
+
+/// Whether the record agrees with itself and with the log.
+fn check_record(args: &Args, project: &Project, store: &mut dyn Store, report: &mut Report) -> CommandResult<()> {
+    let plain = |kind, message| Finding { kind, hash: None, message, versions: Vec::new() };
+    if !args.log {
+        report.findings.extend(store.check()?.into_iter().map(|message| plain("record", message)));
+    }
+    seal::seal(project, store)?;
+    let mut keys = args.key.clone();
+    if keys.is_empty() {
+        keys.push(log::verifier_key(project.id(), &seal::signing_key(project)?)?);
+    }
+    let checked = log::check(store, project.id(), &keys, &mut |_, _| {})?;
+    let findings = checked.findings.iter();
+    report.findings.extend(findings.map(|it| plain(it.kind, format!("{} {}", it.subject, it.message))));
+    report.log = Some(checked);
+    Ok(())
 }
 
 /// Every object that the roots need, each once. What a damaged folder needs is not known.
@@ -179,12 +225,17 @@ fn finding(hash: ContentHash, root: ContentHash, what: &'static str) -> Finding 
 fn versions_of(store: &mut dyn Store, hash: Option<&str>) -> CommandResult<Vec<String>> {
     let Some(digits) = hash.and_then(|hash| hash.strip_prefix("b3:")) else { return Ok(Vec::new()) };
     let versions = store.by_hash(digits, NAMED)?;
-    Ok(versions.iter().map(|it| dataset::reference(&it.dataset, &it.subset, it.version)).collect())
+    Ok(versions.iter().map(|it| view::reference(&it.dataset, &it.subset, it.version)).collect())
 }
 
 fn render(report: &Report) -> String {
     let verdict = if report.findings.is_empty() { ": all as the record says" } else { "" };
-    let mut out = format!("{} hashed, {}{verdict}\n", count(report.objects, "object"), size(report.bytes));
+    let mut out = format!("{} hashed, {}", count(report.objects, "object"), size(report.bytes));
+    if let Some(log) = &report.log {
+        let leaves = count(usize::try_from(log.leaves).unwrap_or(usize::MAX), "statement");
+        out.push_str(&format!("; {leaves} of the log under {}", count(log.checkpoints, "checkpoint")));
+    }
+    out.push_str(&format!("{verdict}\n"));
     for finding in &report.findings {
         out.push_str(&format!("{} {}\n", paint(BAD, finding.kind), harmless(&finding.message)));
         for version in &finding.versions {

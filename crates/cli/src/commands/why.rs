@@ -1,132 +1,171 @@
-//! `runstone why`: why tasks of a run were executed, reused or left out, as far as the record goes.
+//! `runstone why`: why a version was made, or why a task was executed, reused or left out, as far as the record goes.
 
-use runstone_core::canonical::{self, Value};
 use runstone_core::cell::task_name;
-use runstone_core::record::{AttemptRecord, AttemptState, RunRecord, TaskRecord, TaskState};
+use runstone_core::record::{AttemptRecord, NodeId, RunRecord, TaskRecord, TaskState};
+use runstone_core::reference::{DatasetRef, RunRef, RunTaskRef};
 use runstone_core::store::Store;
+use runstone_exec::objects::ObjectStore;
+use runstone_lineage::difference::Difference;
+use runstone_lineage::why::{self, Explanation};
+use runstone_lineage::{find, view};
 use serde::Serialize;
 
 use crate::args::FormatArgs;
-use crate::context::Context;
-use crate::error::{CommandError, CommandResult, ErrorKind};
-use crate::reference::{RunArg, TaskArg};
-use crate::render::difference::{Difference, differences};
-use crate::render::harmless;
+use crate::context::{Context, open_objects};
+use crate::error::{CommandError, CommandResult};
 use crate::render::outcome::cause_text;
-use crate::render::style::{self, BOLD, DIM, paint};
-use crate::view::task;
+use crate::render::style::{self, BOLD, paint};
+use crate::render::{harmless, why as render};
 
 /// How many cells are explained unless more is asked for.
 const LISTED: usize = 20;
 
-/// Explain why a task ran, was reused, or did not run
+/// Explain why a version was made, or why a task ran, was reused, or did not run
 ///
-/// What was asked of the task is compared, field by field, with what was asked of the nearest other execution of the
-/// same step and cell. `runstone plan` does the same before anything runs.
+/// What was asked is compared, field by field, with what was asked the time before, and where an input differs, so is
+/// what published it, up to the first causes: the file, parameter, package or source that changed. `runstone plan`
+/// says the same before anything runs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     runstone why model\n  \
     runstone why 'model{lr=0.1}' --run 42\n  \
+    runstone why tickets/report@v2\n  \
     runstone why '#42/report' --json")]
 pub(crate) struct Args {
-    /// Which task, or several cells of one step
-    task: TaskArg,
+    /// A task, several cells of one step, or a version of a dataset
+    #[arg(value_name = "TASK|NAME[@VERSION]")]
+    subject: Subject,
     /// Which run; the newest that has the task where none is given
     #[arg(long, value_name = "RUN")]
-    run: Option<RunArg>,
+    run: Option<RunRef>,
     #[command(flatten)]
     format: FormatArgs,
 }
 
-/// Why a task is in its state.
+/// What is asked about.
+#[derive(Debug, Clone)]
+enum Subject {
+    Task(RunTaskRef),
+    Version(DatasetRef),
+}
+
+impl std::str::FromStr for Subject {
+    type Err = runstone_core::reference::ParseRefError;
+
+    /// Datasets have a slash, a version or a hash; tasks begin with their run or have none of these outside their cell.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let name = text.split('{').next().unwrap_or_default();
+        let is_version = !text.starts_with('#')
+            && (name.contains(['/', '@'])
+                || text.starts_with("b3:")
+                || text.rsplit('}').next().unwrap_or_default().contains('@'));
+        if is_version { text.parse().map(Self::Version) } else { text.parse().map(Self::Task) }
+    }
+}
+
+/// Why a task is in its state, or a version there.
 #[derive(Debug, Serialize)]
-struct Explanation {
+struct Answer {
     run_number: i64,
     task: String,
+    /// For a version: as commands take it.
+    version: Option<String>,
     state: TaskState,
     /// One sentence.
     summary: String,
     reason: Option<String>,
     fingerprint: Option<String>,
-    /// What it is compared with.
-    nearest: Option<Nearest>,
+    /// In what it differs from what stood before; the first step of the explanation has more.
     differences: Vec<Difference>,
-}
-
-/// The execution that a task is compared with.
-#[derive(Debug, Serialize)]
-struct Nearest {
-    run_number: i64,
-    fingerprint: String,
-    state: AttemptState,
-    same_fingerprint: bool,
-    reusable: bool,
+    /// Absent where nothing was asked yet.
+    explanation: Option<Explanation>,
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
-    let (_, mut store) = context.open()?;
-    let (run, tasks) = task::find(&mut *store, &args.task, args.run.as_ref())?;
+    let (project, mut store) = context.open()?;
+    let objects = open_objects(&project)?;
     let limit = if context.terminal.is_verbose() || args.format.json { usize::MAX } else { LISTED };
-    let shown = tasks.iter().take(limit);
-    let explanations: Vec<Explanation> =
-        shown.map(|task| explain(&mut *store, &run, task)).collect::<CommandResult<_>>()?;
+    let (answers, left_out) = match &args.subject {
+        Subject::Task(task) => {
+            let (run, tasks) = find::tasks(&mut *store, task, args.run.as_ref())?;
+            let shown = tasks.iter().take(limit);
+            let answers: Vec<Answer> =
+                shown.map(|task| of_task(&mut *store, &objects, &run, task)).collect::<CommandResult<_>>()?;
+            (answers, tasks.len().saturating_sub(limit))
+        }
+        Subject::Version(_) if args.run.is_some() => {
+            return Err(CommandError::usage("--run says which run of a task is meant; of a dataset write NAME@run:42"));
+        }
+        Subject::Version(dataset) => {
+            let found = find::versions(&mut *store, dataset)?;
+            let shown = found.iter().take(limit);
+            let answers: Vec<Answer> = shown
+                .map(|version| {
+                    let name = view::reference(&version.dataset, &version.subset, version.version);
+                    of_attempt(&mut *store, &objects, version.attempt, name)
+                })
+                .collect::<CommandResult<_>>()?;
+            (answers, found.len().saturating_sub(limit))
+        }
+    };
     if args.format.json {
-        return context.terminal.print_json(&explanations);
+        return context.terminal.print_json(&answers);
     }
-    for explanation in &explanations {
-        context.terminal.print(&render(explanation))?;
+    for answer in &answers {
+        context.terminal.print(&text(answer))?;
     }
-    if tasks.len() > explanations.len() {
-        context.terminal.note(format_args!("and {} more cells (-v explains all)", tasks.len() - explanations.len()));
+    if left_out > 0 {
+        context.terminal.note(format_args!("and {left_out} more cells (-v explains all)"));
     }
     Ok(())
 }
 
-fn explain(store: &mut dyn Store, run: &RunRecord, task: &TaskRecord) -> CommandResult<Explanation> {
-    let nearest = store.nearest(&run.pipeline, &task.step, &task.cell, Some(run.id))?;
+fn of_task(store: &mut dyn Store, objects: &ObjectStore, run: &RunRecord, task: &TaskRecord) -> CommandResult<Answer> {
     let attempt = match task.attempt {
         Some(id) => store.attempts_by_id(&[id])?.pop(),
         None => None,
     };
-    let differences = match (&task.fingerprint, &nearest) {
-        (Some(now), Some(nearest)) if *now != nearest.fingerprint => {
-            differences(&derivation(store, &nearest.fingerprint)?, &derivation(store, now)?)
-        }
-        _ => Vec::new(),
+    let explanation = match &attempt {
+        Some(attempt) if task.state != TaskState::Reused => Some(why::explain(store, Some(objects), attempt.id)?),
+        _ => None,
     };
-    let nearest = nearest.map(|it| Nearest {
-        run_number: it.run_number,
-        fingerprint: it.fingerprint.to_string(),
-        state: it.state,
-        same_fingerprint: Some(it.fingerprint) == task.fingerprint,
-        reusable: is_reusable(&it),
-    });
-    Ok(Explanation {
+    Ok(Answer {
         run_number: run.number,
         task: task_name(&task.step, &task.cell),
+        version: None,
         state: task.state,
-        summary: summary(task, attempt.as_ref(), nearest.as_ref()),
+        summary: summary(task.state, attempt.as_ref(), explanation.as_ref()),
         reason: task.reason.clone(),
         fingerprint: task.fingerprint.map(|fingerprint| fingerprint.to_string()),
-        nearest,
-        differences,
+        differences: first_differences(explanation.as_ref()),
+        explanation,
     })
 }
 
-fn is_reusable(attempt: &AttemptRecord) -> bool {
-    attempt.state == AttemptState::Succeeded && attempt.end.as_ref().is_none_or(|end| end.tainted.is_none())
-}
-
-fn derivation(store: &mut dyn Store, fingerprint: &runstone_core::hash::Fingerprint) -> CommandResult<Value> {
-    let missing = || CommandError::new(ErrorKind::Store, format!("what {fingerprint} asked for is not on record"));
-    let bytes = store.derivation(fingerprint)?.ok_or_else(missing)?;
-    canonical::decode(&bytes).map_err(|error| {
-        CommandError::new(ErrorKind::Store, format!("what {fingerprint} asked for cannot be read")).because(error)
+/// The attempt that published a version succeeded.
+fn of_attempt(store: &mut dyn Store, objects: &ObjectStore, id: NodeId, version: String) -> CommandResult<Answer> {
+    let attempt = store.attempts_by_id(&[id])?.pop();
+    let explanation = why::explain(store, Some(objects), id)?;
+    Ok(Answer {
+        run_number: attempt.as_ref().map_or(0, |it| it.run_number),
+        task: attempt.as_ref().map(|it| task_name(&it.step, &it.cell)).unwrap_or_default(),
+        version: Some(version),
+        state: TaskState::Succeeded,
+        summary: summary(TaskState::Succeeded, attempt.as_ref(), Some(&explanation)),
+        reason: None,
+        fingerprint: attempt.map(|it| it.fingerprint.to_string()),
+        differences: first_differences(Some(&explanation)),
+        explanation: Some(explanation),
     })
 }
 
-fn summary(task: &TaskRecord, attempt: Option<&AttemptRecord>, nearest: Option<&Nearest>) -> String {
-    match task.state {
+fn first_differences(explanation: Option<&Explanation>) -> Vec<Difference> {
+    let causes = explanation.and_then(|it| it.steps.first()).map(|step| &step.causes);
+    causes.into_iter().flatten().map(|cause| cause.difference.clone()).collect()
+}
+
+fn summary(state: TaskState, attempt: Option<&AttemptRecord>, explanation: Option<&Explanation>) -> String {
+    match state {
         TaskState::Waiting => return "is not decided yet".to_owned(),
         TaskState::Reused => {
             let from = attempt.map(|it| format!(" of run #{}", it.run_number)).unwrap_or_default();
@@ -137,30 +176,34 @@ fn summary(task: &TaskRecord, attempt: Option<&AttemptRecord>, nearest: Option<&
         _ => {}
     }
     let ran = match attempt.and_then(|it| it.end.as_ref()) {
-        Some(end) if task.state == TaskState::Failed => {
+        Some(end) if state == TaskState::Failed => {
             format!("ran and failed ({})", cause_text(end.cause, end.exit_code, end.signal))
         }
         _ => "ran".to_owned(),
     };
-    match nearest {
-        None => format!("{ran}: no other run of this step and cell is on record"),
-        Some(nearest) if !nearest.same_fingerprint => format!("{ran}: it differs from run #{}", nearest.run_number),
-        Some(nearest) if !nearest.reusable => {
-            format!("{ran}: run #{} asked for the same, but left no result to reuse", nearest.run_number)
-        }
-        Some(nearest) => format!("{ran} although run #{} asked for the same", nearest.run_number),
+    match explanation.and_then(|it| it.steps.first()) {
+        Some(step) => format!("{ran}: {}", render::verdict(step)),
+        None => ran,
     }
 }
 
-fn render(explanation: &Explanation) -> String {
-    let state = paint(style::of_task(explanation.state), explanation.state.as_str());
-    let task = paint(BOLD, &harmless(&explanation.task));
-    let mut out = format!("{task} in run #{}: {state}\n  it {}\n", explanation.run_number, explanation.summary);
-    if let Some(reason) = &explanation.reason {
+fn text(answer: &Answer) -> String {
+    let task = paint(BOLD, &harmless(&answer.task));
+    let mut out = match &answer.version {
+        Some(version) => {
+            format!("{}, made by {task} in run #{}\n", paint(BOLD, &harmless(version)), answer.run_number)
+        }
+        None => {
+            let state = paint(style::of_task(answer.state), answer.state.as_str());
+            format!("{task} in run #{}: {state}\n", answer.run_number)
+        }
+    };
+    out.push_str(&format!("  it {}\n", answer.summary));
+    if let Some(reason) = &answer.reason {
         out.push_str(&format!("  {}\n", harmless(reason)));
     }
-    for line in explanation.differences.iter().flat_map(Difference::lines) {
-        out.push_str(&format!("  {} {line}\n", paint(DIM, "•")));
+    if let Some(explanation) = &answer.explanation {
+        out.push_str(&render::text(explanation));
     }
     out
 }
@@ -168,30 +211,15 @@ fn render(explanation: &Explanation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::difference::What;
 
     #[test]
-    fn the_differences_follow_the_sentence() {
-        let explanation = Explanation {
-            run_number: 42,
-            task: "model{lr=0.1}".into(),
-            state: TaskState::Succeeded,
-            summary: "ran: it differs from run #41".into(),
-            reason: None,
-            fingerprint: None,
-            nearest: None,
-            differences: vec![Difference {
-                what: What::Parameter,
-                name: "lr".into(),
-                old: Some("0.1".into()),
-                new: Some("0.01".into()),
-            }],
-        };
-        let expected = "\
-model{lr=0.1} in run #42: succeeded
-  it ran: it differs from run #41
-  • parameter changed: lr  0.1 → 0.01
-";
-        assert_eq!(anstream::adapter::strip_str(&render(&explanation)).to_string(), expected);
+    fn tasks_are_told_from_versions() {
+        let is_version = |text: &str| matches!(text.parse::<Subject>().unwrap(), Subject::Version(_));
+        for text in ["p/model", "model@v3", "'p/m'", "p/m{lr=0.1}@v2", "m{lr=0.1}@v2", "b3:12ab", "./in/a.csv"] {
+            assert!(is_version(text), "{text}");
+        }
+        for text in ["model", "model{lr=0.1}", "model{path=\"a/b@c\"}", "#42/model", "#42/model{x=\"a@b\"}"] {
+            assert!(!is_version(text), "{text}");
+        }
     }
 }

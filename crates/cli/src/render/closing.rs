@@ -9,7 +9,7 @@ use runstone_core::store::{Store, StoreError};
 
 use super::quantity::number;
 use super::style::{BOLD, DIM, paint};
-use crate::view::dataset::reference;
+use runstone_lineage::view::reference;
 
 /// How many tasks' metrics are shown.
 const LISTED: usize = 8;

@@ -1,111 +1,41 @@
-//! What was asked of an attempt, read back from the canonical bytes behind its fingerprint.
-//!
-//! Reading is lenient: a field that an older or newer recipe spells differently is left out here and still stands,
-//! whole, in [`DerivationView::derivation`].
+//! What was asked of an attempt, in a few lines for people.
 
-use std::collections::BTreeMap;
-
-use runstone_core::canonical::{self, DecodeError, Value};
-use runstone_core::hash::ContentHash;
-use serde::Serialize;
+use runstone_lineage::asked::DerivationView;
 
 use super::{count, harmless};
 
 /// How many code files are listed one by one.
 const LISTED_FILES: usize = 6;
 
-/// What was asked of an attempt.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct DerivationView {
-    /// Shell command, or program and arguments.
-    pub(crate) command: Option<String>,
-    /// What an ingest read.
-    pub(crate) source: Option<String>,
-    pub(crate) platform: Option<String>,
-    pub(crate) python: Option<PythonView>,
-    /// Path → hash.
-    pub(crate) code: BTreeMap<String, String>,
-    pub(crate) params: BTreeMap<String, serde_json::Value>,
-    pub(crate) cell: BTreeMap<String, serde_json::Value>,
-    /// Declared variables; of secrets only the name.
-    pub(crate) env: BTreeMap<String, serde_json::Value>,
-    /// Everything that was hashed.
-    pub(crate) derivation: serde_json::Value,
-}
-
-/// A Python environment.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct PythonView {
-    pub(crate) interpreter: String,
-    pub(crate) lock: String,
-}
-
-impl DerivationView {
-    /// Reads canonical bytes.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        canonical::decode(bytes).map(|value| Self::new(&value))
+/// A few lines: command, code, parameters, environment. Each is named, and left out where there is nothing to say.
+pub(crate) fn lines(asked: &DerivationView) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(command) = &asked.command {
+        lines.push(format!("command  {}", one_line(command)));
     }
-
-    pub(crate) fn new(value: &Value) -> Self {
-        let argv = value.get("argv").map(|argv| match argv {
-            Value::List(words) => words.iter().map(short).collect::<Vec<_>>().join(" "),
-            other => short(other),
-        });
-        let python = value.get("python").map(|python| PythonView {
-            interpreter: python.get("interpreter").map(short).unwrap_or_default(),
-            lock: python.get("lock").map(hash_text).unwrap_or_default(),
-        });
-        Self {
-            command: value.get("shell").map(short).or(argv),
-            source: value.get("source").map(short),
-            platform: value.get("platform").map(short),
-            python,
-            code: entries(value, "code").map(|(path, hash)| (path.clone(), hash_text(hash))).collect(),
-            params: entries(value, "params").map(|(name, value)| (name.clone(), value.to_json())).collect(),
-            cell: entries(value, "cell").map(|(name, value)| (name.clone(), value.to_json())).collect(),
-            env: entries(value, "env").map(|(name, value)| (name.clone(), value.to_json())).collect(),
-            derivation: value.to_json(),
-        }
+    if let Some(source) = &asked.source {
+        lines.push(format!("source   {}", one_line(source)));
     }
-
-    /// A few lines: command, code, parameters, environment. Each is named, and left out where there is nothing to say.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let Some(command) = &self.command {
-            lines.push(format!("command  {}", one_line(command)));
-        }
-        if let Some(source) = &self.source {
-            lines.push(format!("source   {}", one_line(source)));
-        }
-        for (at, (path, hash)) in self.code.iter().take(LISTED_FILES).enumerate() {
-            let label = if at == 0 { "code   " } else { "       " };
-            lines.push(format!("{label}  {}  {}", harmless(path), short_hash(hash)));
-        }
-        if self.code.len() > LISTED_FILES {
-            lines.push(format!("         and {}", count(self.code.len() - LISTED_FILES, "more file")));
-        }
-        if !self.params.is_empty() {
-            lines.push(format!("params   {}", pairs(&self.params)));
-        }
-        if !self.env.is_empty() {
-            lines.push(format!("env      {}", pairs(&self.env)));
-        }
-        let python =
-            self.python.as_ref().map(|it| format!("{} (lock {})", harmless(&it.interpreter), short_hash(&it.lock)));
-        let place: Vec<String> = self.platform.as_deref().map(harmless).into_iter().chain(python).collect();
-        if !place.is_empty() {
-            lines.push(format!("on       {}", place.join(", ")));
-        }
-        lines
+    for (at, (path, hash)) in asked.code.iter().take(LISTED_FILES).enumerate() {
+        let label = if at == 0 { "code   " } else { "       " };
+        lines.push(format!("{label}  {}  {}", harmless(path), short_hash(hash)));
     }
-}
-
-fn entries<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
-    let map = match value.get(key) {
-        Some(Value::Map(map)) => Some(map),
-        _ => None,
-    };
-    map.into_iter().flatten()
+    if asked.code.len() > LISTED_FILES {
+        lines.push(format!("         and {}", count(asked.code.len() - LISTED_FILES, "more file")));
+    }
+    if !asked.params.is_empty() {
+        lines.push(format!("params   {}", pairs(&asked.params)));
+    }
+    if !asked.env.is_empty() {
+        lines.push(format!("env      {}", pairs(&asked.env)));
+    }
+    let python =
+        asked.python.as_ref().map(|it| format!("{} (lock {})", harmless(&it.interpreter), short_hash(&it.lock)));
+    let place: Vec<String> = asked.platform.as_deref().map(harmless).into_iter().chain(python).collect();
+    if !place.is_empty() {
+        lines.push(format!("on       {}", place.join(", ")));
+    }
+    lines
 }
 
 /// The first line of a command, and whether there is more.
@@ -136,27 +66,11 @@ pub(crate) fn pairs<'a>(values: impl IntoIterator<Item = (&'a String, &'a serde_
     values.into_iter().map(pair).collect::<Vec<_>>().join(" ")
 }
 
-/// A hash with its prefix where the value is one, else its text.
-pub(crate) fn hash_text(value: &Value) -> String {
-    match value {
-        Value::Bytes(bytes) => match <[u8; 32]>::try_from(bytes.as_slice()) {
-            Ok(bytes) => ContentHash::from_bytes(bytes).to_string(),
-            Err(_) => short(value),
-        },
-        _ => short(value),
-    }
-}
-
-/// Text as it is, anything else as JSON.
-pub(crate) fn short(value: &Value) -> String {
-    match value {
-        Value::Text(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use runstone_core::canonical::{self, Value};
+    use runstone_core::hash::ContentHash;
+
     use super::*;
 
     #[test]
@@ -179,14 +93,14 @@ mod tests {
             "env      TOKEN=(secret hub)".to_owned(),
             format!("on       linux-x86_64, CPython 3.11.2 (lock b3:{})", ContentHash::of(b"lock").short()),
         ];
-        assert_eq!(view.lines(), expected);
+        assert_eq!(lines(&view), expected);
     }
 
     #[test]
     fn many_files_are_counted() {
         let code = (0..9).map(|n| (format!("./{n}.py"), Value::bytes([n; 32])));
         let view = DerivationView::new(&Value::map([("code", Value::map(code))]));
-        let lines = view.lines();
+        let lines = lines(&view);
         assert_eq!(lines.len(), LISTED_FILES + 1);
         assert_eq!(lines[LISTED_FILES], "         and 3 more files");
     }

@@ -1,9 +1,8 @@
-//! Why two fingerprints differ, in words: the fields that [`canonical::diff`] found, named as the language names them.
+//! What differs between two fingerprints, line by line for people.
 
-use runstone_core::canonical::{self, Change, PathSegment, Value};
-use serde::Serialize;
+use runstone_lineage::difference::Difference;
 
-use super::derivation::{hash_text, short, short_hash};
+use super::derivation::short_hash;
 use super::harmless;
 use super::style::{BAD, GOOD, paint};
 
@@ -12,159 +11,27 @@ const INLINE: usize = 48;
 /// How many lines of a changed text are shown on either side.
 const SHOWN_LINES: usize = 6;
 
-/// One thing that differs between what was asked then and what is asked now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Difference {
-    pub(crate) what: What,
-    /// Which one: a path, a parameter, an input. Empty where there is only one.
-    pub(crate) name: String,
-    /// Absent where it was added.
-    pub(crate) old: Option<String>,
-    /// Absent where it was removed.
-    pub(crate) new: Option<String>,
-}
-
-/// What kind of thing differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum What {
-    Command,
-    Code,
-    Parameter,
-    Cell,
-    Environment,
-    Python,
-    Platform,
-    Input,
-    InputName,
-    InputMetric,
-    Output,
-    Source,
-    Recipe,
-    Other,
-}
-
-impl What {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Command => "command",
-            Self::Code => "code file",
-            Self::Parameter => "parameter",
-            Self::Cell => "matrix value",
-            Self::Environment => "environment variable",
-            Self::Python => "python environment",
-            Self::Platform => "platform",
-            Self::Input => "input data",
-            Self::InputName => "input file name",
-            Self::InputMetric => "metric of input",
-            Self::Output => "declared output",
-            Self::Source => "source",
-            Self::Recipe => "recipe of the fingerprint",
-            Self::Other => "field",
-        }
-    }
-}
-
-/// Everything in which `new` differs from `old`, in words.
-pub(crate) fn differences(old: &Value, new: &Value) -> Vec<Difference> {
-    named(canonical::diff(old, new))
-}
-
-/// Changes that were found already, in words.
-pub(crate) fn named(changes: Vec<Change>) -> Vec<Difference> {
-    changes.into_iter().flat_map(split).map(|change| name(&change)).collect()
-}
-
-/// A section that was absent on one side as its entries: each was added or removed by itself.
-fn split(change: Change) -> Vec<Change> {
-    const SECTIONS: [&str; 7] = ["code", "params", "cell", "env", "inputs", "outputs", "python"];
-    let is_section = matches!(&change.path.0[..], [PathSegment::Key(key)] if SECTIONS.contains(&key.as_str()));
-    let (entries, is_new) = match (&change.old, &change.new) {
-        (None, Some(Value::Map(entries))) if is_section => (entries, true),
-        (Some(Value::Map(entries)), None) if is_section => (entries, false),
-        _ => return vec![change],
+/// One line, or several where a text of several lines changed.
+pub(crate) fn lines(difference: &Difference) -> Vec<String> {
+    let verb = match (&difference.old, &difference.new) {
+        (None, _) => "added",
+        (_, None) => "removed",
+        _ => "changed",
     };
-    let entry = |(key, value): (&String, &Value)| {
-        let mut path = change.path.clone();
-        path.0.push(PathSegment::Key(key.clone()));
-        let (old, new) = if is_new { (None, Some(value.clone())) } else { (Some(value.clone()), None) };
-        Change { path, old, new }
-    };
-    entries.iter().map(entry).collect()
-}
-
-fn name(change: &Change) -> Difference {
-    let keys: Vec<&str> = change
-        .path
-        .0
-        .iter()
-        .filter_map(|segment| match segment {
-            PathSegment::Key(key) => Some(key.as_str()),
-            PathSegment::Index(_) => None,
-        })
-        .collect();
-    let (what, name) = match keys[..] {
-        ["shell" | "argv", ..] => (What::Command, String::new()),
-        ["source" | "content"] => (What::Source, if keys[0] == "content" { "content".into() } else { String::new() }),
-        ["code", path] => (What::Code, path.to_owned()),
-        ["params", name, ..] => (What::Parameter, name.to_owned()),
-        ["cell", name, ..] => (What::Cell, name.to_owned()),
-        ["env", name, ..] => (What::Environment, name.to_owned()),
-        ["python", part, ..] => (What::Python, part.to_owned()),
-        ["platform"] => (What::Platform, String::new()),
-        ["inputs", input] | ["inputs", input, "content"] => (What::Input, input.to_owned()),
-        ["inputs", input, "name"] => (What::InputName, input.to_owned()),
-        ["inputs", input, entry] | ["inputs", input, entry, "content"] => (What::Input, format!("{input} ({entry})")),
-        ["inputs", input, entry, "name"] => (What::InputName, format!("{input} ({entry})")),
-        ["inputs", input, entry, "metrics"] => (What::InputMetric, format!("{input} ({entry})")),
-        ["inputs", input, entry, "metrics", metric, ..] => {
-            (What::InputMetric, format!("{input} ({entry}) {}", metric.trim_end_matches("[]")))
-        }
-        ["outputs", output, ..] => (What::Output, output.to_owned()),
-        ["recipe"] => (What::Recipe, String::new()),
-        _ => (What::Other, change.path.to_string()),
-    };
-    Difference { what, name, old: change.old.as_ref().map(value_text), new: change.new.as_ref().map(value_text) }
-}
-
-/// A value as people know it: hashes with their prefix, of an input its content.
-fn value_text(value: &Value) -> String {
-    match value {
-        Value::Bytes(_) => hash_text(value),
-        Value::Null => "nothing".to_owned(),
-        Value::Map(map) if map.is_empty() => String::new(),
-        Value::Map(map) => match (map.get("content"), map.get("secret")) {
-            (Some(content), _) => hash_text(content),
-            (_, Some(secret)) => format!("secret {}", short(secret)),
-            (None, None) => value.to_string(),
-        },
-        _ => short(value),
+    let mut line = format!("{} {verb}", difference.what.words());
+    if !difference.name.is_empty() {
+        line.push_str(&format!(": {}", harmless(&difference.name)));
     }
-}
-
-impl Difference {
-    /// One line, or several where a text of several lines changed.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        let verb = match (&self.old, &self.new) {
-            (None, _) => "added",
-            (_, None) => "removed",
-            _ => "changed",
-        };
-        let mut line = format!("{} {verb}", self.what.words());
-        if !self.name.is_empty() {
-            line.push_str(&format!(": {}", harmless(&self.name)));
-        }
-        let (old, new) = (self.old.as_deref().map(shown), self.new.as_deref().map(shown));
-        let fits = |text: &Option<String>| text.as_ref().is_none_or(|text| text.chars().count() <= INLINE);
-        let is_one_line = [&self.old, &self.new].into_iter().flatten().all(|text| !text.contains('\n'));
-        if is_one_line && fits(&old) && fits(&new) {
-            let values: Vec<&str> = [old.as_deref(), new.as_deref()].into_iter().flatten().collect();
-            let values = values.join(" → ");
-            return vec![if values.is_empty() { line } else { format!("{line}  {values}") }];
-        }
-        let (old, new) = changed_lines(self.old.as_deref().unwrap_or(""), self.new.as_deref().unwrap_or(""));
-        std::iter::once(line).chain(side("-", BAD, &old)).chain(side("+", GOOD, &new)).collect()
+    let (old, new) = (difference.old.as_deref().map(shown), difference.new.as_deref().map(shown));
+    let fits = |text: &Option<String>| text.as_ref().is_none_or(|text| text.chars().count() <= INLINE);
+    let is_one_line = [&difference.old, &difference.new].into_iter().flatten().all(|text| !text.contains('\n'));
+    if is_one_line && fits(&old) && fits(&new) {
+        let values: Vec<&str> = [old.as_deref(), new.as_deref()].into_iter().flatten().collect();
+        let values = values.join(" → ");
+        return vec![if values.is_empty() { line } else { format!("{line}  {values}") }];
     }
+    let (old, new) = changed_lines(difference.old.as_deref().unwrap_or(""), difference.new.as_deref().unwrap_or(""));
+    std::iter::once(line).chain(side("-", BAD, &old)).chain(side("+", GOOD, &new)).collect()
 }
 
 fn shown(text: &str) -> String {
@@ -208,6 +75,8 @@ mod tests {
     use runstone_core::scalar::Scalar;
     use runstone_core::spec::model::{Command, EnvValue, Output};
 
+    use runstone_lineage::difference::differences;
+
     use super::*;
 
     fn name(text: &str) -> Name {
@@ -231,8 +100,7 @@ mod tests {
     }
 
     fn told(old: &Derivation, new: &Derivation) -> String {
-        let lines: Vec<String> =
-            differences(&old.to_value(), &new.to_value()).iter().flat_map(Difference::lines).collect();
+        let lines: Vec<String> = differences(&old.to_value(), &new.to_value()).iter().flat_map(lines).collect();
         anstream::adapter::strip_str(&lines.join("\n")).to_string()
     }
 

@@ -1,96 +1,22 @@
-//! A piece of the lineage graph: as programs get it, as a tree for people, and as a diagram.
+//! A piece of the lineage graph for people: as a tree, and as a diagram.
 
 use std::collections::{BTreeMap, HashMap};
 
-use runstone_core::cell::task_name;
-use runstone_core::record::{AttemptKind, AttemptRecord, Lineage, MaterializationRecord, NodeId, Trust};
-use runstone_core::store::Direction;
-use serde::Serialize;
+use runstone_core::record::{AttemptKind, Cut};
+use runstone_lineage::graph::{LineageAttempt, LineageView};
+use runstone_lineage::view::VersionView;
 
-use super::derivation::DerivationView;
+use super::derivation;
 use super::diagram::{Diagram, Edge, Node, Shape};
 use super::quantity::{duration, size};
 use super::style::{BOLD, DIM, DOUBT, paint};
+use super::table::{Cell, Column, Table};
 use super::time::date_time;
 use super::tree::{self, Tree, TreeNode};
 use super::{Layout, harmless};
-use crate::view::dataset::reference;
-use crate::view::{AttemptView, VersionView};
-
-/// A piece of the lineage graph.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct LineageView {
-    /// `up` or `down`.
-    pub(crate) direction: &'static str,
-    /// Nodes of the versions that were asked about.
-    pub(crate) start: Vec<i64>,
-    /// Whether a limit cut it.
-    pub(crate) partial: bool,
-    pub(crate) versions: Vec<VersionView>,
-    pub(crate) attempts: Vec<LineageAttempt>,
-    /// Which attempt read which version.
-    pub(crate) reads: Vec<ReadView>,
-}
-
-/// An attempt of the graph, with what was asked of it.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct LineageAttempt {
-    #[serde(flatten)]
-    pub(crate) attempt: AttemptView,
-    pub(crate) pipeline: String,
-    /// `step` or `step{cell}`.
-    pub(crate) task: String,
-    pub(crate) asked: Option<DerivationView>,
-}
-
-/// An attempt read a version.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct ReadView {
-    pub(crate) attempt_node: i64,
-    pub(crate) version_node: i64,
-    pub(crate) input: String,
-    pub(crate) trust: Trust,
-}
-
-/// The graph with what was asked of its attempts, by fingerprint.
-pub(crate) fn view(
-    lineage: &Lineage,
-    start: &[NodeId],
-    direction: Direction,
-    asked: &HashMap<String, DerivationView>,
-) -> LineageView {
-    let producers: HashMap<NodeId, &AttemptRecord> = lineage.attempts.iter().map(|it| (it.id, it)).collect();
-    let version = |it: &MaterializationRecord| VersionView::new(it, producers.get(&it.attempt).copied());
-    let attempt = |it: &AttemptRecord| LineageAttempt {
-        attempt: AttemptView::from(it),
-        pipeline: it.pipeline.clone(),
-        task: task_name(&it.step, &it.cell),
-        asked: asked.get(&it.fingerprint.to_string()).cloned(),
-    };
-    LineageView {
-        direction: match direction {
-            Direction::Up => "up",
-            Direction::Down => "down",
-        },
-        start: start.iter().map(|node| node.0).collect(),
-        partial: lineage.partial,
-        versions: lineage.materializations.iter().map(version).collect(),
-        attempts: lineage.attempts.iter().map(attempt).collect(),
-        reads: lineage
-            .consumed
-            .iter()
-            .map(|it| ReadView {
-                attempt_node: it.attempt.0,
-                version_node: it.materialization.0,
-                input: it.slot.clone(),
-                trust: it.trust,
-            })
-            .collect(),
-    }
-}
 
 /// The tree: upwards each version with what made it and of what, downwards with what was made of it.
-pub(crate) fn text(lineage: &Lineage, view: &LineageView, layout: &Layout) -> String {
+pub(crate) fn text(view: &LineageView, layout: &Layout) -> String {
     let versions: HashMap<i64, usize> = view.versions.iter().enumerate().map(|(at, it)| (it.node, at)).collect();
     let mut tree = Tree {
         nodes: Vec::with_capacity(view.versions.len()),
@@ -102,16 +28,24 @@ pub(crate) fn text(lineage: &Lineage, view: &LineageView, layout: &Layout) -> St
         ..TreeNode::default()
     }));
     if view.direction == "up" {
-        upwards(&mut tree, lineage, view, &versions, layout);
+        upwards(&mut tree, view, &versions, layout);
     } else {
-        downwards(&mut tree, lineage, view, &versions);
+        downwards(&mut tree, view, &versions);
     }
     let mut out = tree::draw(&tree);
-    if view.partial {
-        let text = "not everything is shown: --depth or --nodes cut it";
-        out.push_str(&format!("{}\n", paint(DOUBT, text)));
-    }
+    out.push_str(&cut_note(view.cut));
     out
+}
+
+/// A line that says which limit cut a walk, where one did.
+pub(crate) fn cut_note(cut: Option<Cut>) -> String {
+    let Some(cut) = cut else { return String::new() };
+    let option = match cut {
+        Cut::Depth => "--depth",
+        Cut::Nodes => "--nodes",
+        Cut::Time => "--time",
+    };
+    format!("{}\n", paint(DOUBT, &format!("not everything is shown: {option} cut it")))
 }
 
 fn headline(version: &VersionView) -> String {
@@ -125,7 +59,7 @@ fn headline(version: &VersionView) -> String {
 }
 
 /// Versions of one attempt share what made them, so that it is told once.
-fn upwards(tree: &mut Tree, lineage: &Lineage, view: &LineageView, versions: &HashMap<i64, usize>, layout: &Layout) {
+fn upwards(tree: &mut Tree, view: &LineageView, versions: &HashMap<i64, usize>, layout: &Layout) {
     let mut inputs: HashMap<i64, Vec<(String, usize)>> = HashMap::new();
     for read in &view.reads {
         if let Some(&at) = versions.get(&read.version_node) {
@@ -136,13 +70,12 @@ fn upwards(tree: &mut Tree, lineage: &Lineage, view: &LineageView, versions: &Ha
         list.sort();
     }
     let attempts: HashMap<i64, &LineageAttempt> = view.attempts.iter().map(|it| (it.attempt.node, it)).collect();
-    for (at, version) in lineage.materializations.iter().enumerate() {
-        let Some(attempt) = attempts.get(&version.attempt.0) else { continue };
+    for (at, version) in view.versions.iter().enumerate() {
+        let Some(attempt) = attempts.get(&version.attempt_node) else { continue };
         let node = &mut tree.nodes[at];
         node.group = attempt.attempt.node;
-        node.details = std::iter::once(made_by(attempt, layout))
-            .chain(attempt.asked.iter().flat_map(DerivationView::lines))
-            .collect();
+        node.details =
+            std::iter::once(made_by(attempt, layout)).chain(attempt.asked.iter().flat_map(derivation::lines)).collect();
         node.children = inputs.get(&attempt.attempt.node).cloned().unwrap_or_default();
     }
 }
@@ -165,10 +98,10 @@ fn made_by(attempt: &LineageAttempt, layout: &Layout) -> String {
 }
 
 /// Below a version stands what was made of it, and attempts that read it and made nothing.
-fn downwards(tree: &mut Tree, lineage: &Lineage, view: &LineageView, versions: &HashMap<i64, usize>) {
+fn downwards(tree: &mut Tree, view: &LineageView, versions: &HashMap<i64, usize>) {
     let mut made: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-    for (at, version) in lineage.materializations.iter().enumerate() {
-        made.entry(version.attempt.0).or_default().push(at);
+    for (at, version) in view.versions.iter().enumerate() {
+        made.entry(version.attempt_node).or_default().push(at);
     }
     let attempts: HashMap<i64, &LineageAttempt> = view.attempts.iter().map(|it| (it.attempt.node, it)).collect();
     for read in &view.reads {
@@ -191,31 +124,61 @@ fn downwards(tree: &mut Tree, lineage: &Lineage, view: &LineageView, versions: &
     }
 }
 
+/// One line for each version, in the order of ids: what comes after what it was made of.
+pub(crate) fn table(view: &LineageView, layout: &Layout) -> Table {
+    let mut table = Table::new([
+        Column::left("VERSION").elastic(),
+        Column::right("SIZE"),
+        Column::right("ROWS"),
+        Column::left("CONTENT"),
+        Column::left("MADE BY").elastic(),
+        Column::left("OF").elastic(),
+        Column::left("PUBLISHED"),
+    ]);
+    let names: HashMap<i64, String> = view.versions.iter().map(|it| (it.node, it.reference())).collect();
+    let mut read: HashMap<i64, Vec<&str>> = HashMap::new();
+    for edge in &view.reads {
+        read.entry(edge.attempt_node).or_default().extend(names.get(&edge.version_node).map(String::as_str));
+    }
+    for version in &view.versions {
+        let producer = version.producer.as_ref().map(|it| format!("#{} {}", it.run_number, it.task));
+        table.row([
+            Cell::styled(version.reference(), BOLD),
+            size(version.size_bytes).into(),
+            version.rows.map(|rows| rows.to_string()).unwrap_or_default().into(),
+            Cell::styled(version.short_hash(), DIM),
+            producer.unwrap_or_default().into(),
+            read.get(&version.attempt_node).map(|of| of.join(", ")).unwrap_or_default().into(),
+            Cell::styled(date_time(version.created_at.0, layout.zone), DIM),
+        ]);
+    }
+    table
+}
+
 /// Versions and attempts as nodes, readings and publications as edges.
-pub(crate) fn diagram(lineage: &Lineage) -> Diagram {
+pub(crate) fn diagram(view: &LineageView) -> Diagram {
     let mut diagram = Diagram::default();
-    let mut position: HashMap<NodeId, usize> = HashMap::new();
-    for version in &lineage.materializations {
-        position.insert(version.id, diagram.nodes.len());
-        let name = reference(&version.dataset, &version.subset, version.version);
-        let label = vec![name, format!("b3:{}", version.hash.short())];
+    let mut position: HashMap<i64, usize> = HashMap::new();
+    for version in &view.versions {
+        position.insert(version.node, diagram.nodes.len());
+        let label = vec![version.reference(), version.short_hash().to_owned()];
         diagram.nodes.push(Node { label, shape: Shape::Data });
     }
-    for attempt in &lineage.attempts {
-        position.insert(attempt.id, diagram.nodes.len());
-        let label = vec![format!("#{} {}", attempt.run_number, task_name(&attempt.step, &attempt.cell))];
+    for attempt in &view.attempts {
+        position.insert(attempt.attempt.node, diagram.nodes.len());
+        let label = vec![format!("#{} {}", attempt.attempt.run_number, attempt.task)];
         diagram.nodes.push(Node { label, shape: Shape::Step });
     }
-    let mut edge = |from: NodeId, to: NodeId, label: &str| {
+    let mut edge = |from: i64, to: i64, label: &str| {
         if let (Some(&from), Some(&to)) = (position.get(&from), position.get(&to)) {
             diagram.edges.push(Edge { from, to, label: label.to_owned(), dashed: false });
         }
     };
-    for read in &lineage.consumed {
-        edge(read.materialization, read.attempt, &read.slot);
+    for read in &view.reads {
+        edge(read.version_node, read.attempt_node, &read.input);
     }
-    for version in &lineage.materializations {
-        edge(version.attempt, version.id, "");
+    for version in &view.versions {
+        edge(version.attempt_node, version.node, "");
     }
     diagram
 }

@@ -9,10 +9,13 @@ pub(crate) mod lineage;
 pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod quantity;
+pub(crate) mod rows;
 pub(crate) mod style;
+pub(crate) mod svg;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod tree;
+pub(crate) mod why;
 
 use runstone_core::time::Timestamp;
 

@@ -1,7 +1,7 @@
 //! The few styles there are, so that the same thing always looks the same.
 
 use anstyle::{AnsiColor, Style};
-use runstone_core::record::{RunState, TaskState};
+use runstone_core::record::{AttemptState, RunState, TaskState};
 
 pub(crate) const PLAIN: Style = Style::new();
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -18,6 +18,14 @@ pub(crate) fn of_task(state: TaskState) -> Style {
         TaskState::Skipped | TaskState::Cancelled => DOUBT,
         TaskState::Assigned | TaskState::Retrying => BUSY,
         TaskState::Waiting => DIM,
+    }
+}
+
+pub(crate) fn of_attempt(state: AttemptState) -> Style {
+    match state {
+        AttemptState::Assigned | AttemptState::Running => BUSY,
+        AttemptState::Succeeded => GOOD,
+        AttemptState::Failed => BAD,
     }
 }
 

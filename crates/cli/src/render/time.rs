@@ -1,8 +1,7 @@
-//! Points in time: local and to the second for people, RFC 3339 in UTC for programs.
+//! Points in time for people: local and to the second.
 
-use chrono::{DateTime, Local, SecondsFormat, TimeZone as _, Utc};
+use chrono::{DateTime, Local, TimeZone as _, Utc};
 use runstone_core::time::Timestamp;
-use serde::{Serialize, Serializer};
 
 /// The zone times are shown in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,24 +27,13 @@ fn utc(at: Timestamp) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(at.0).unwrap_or_default()
 }
 
-/// A point in time as programs get it: `2026-11-23T09:51:02.123456Z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rfc3339(pub(crate) Timestamp);
-
-impl Serialize for Rfc3339 {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&utc(self.0).to_rfc3339_opts(SecondsFormat::Micros, true))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_are_short_for_people_and_exact_for_programs() {
+    fn times_are_short_for_people() {
         let at = Timestamp(1_700_000_000_123_456);
         assert_eq!(date_time(at, Zone::Utc), "2023-11-14 22:13:20");
-        assert_eq!(serde_json::to_string(&Rfc3339(at)).unwrap(), "\"2023-11-14T22:13:20.123456Z\"");
     }
 }

@@ -6,7 +6,7 @@ use runstone_engine::report::{Reporter, RunEvent};
 use serde::Serialize;
 
 use crate::context::now;
-use crate::render::time::Rfc3339;
+use runstone_lineage::view::Rfc3339;
 
 /// Writes JSON lines.
 pub(crate) struct Json {

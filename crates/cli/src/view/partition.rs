@@ -135,8 +135,11 @@ impl<'a> Ledger<'a> {
 
 fn cause(why: &Why) -> String {
     match why {
-        Why::Changed { changes, run } => match crate::render::difference::named(changes.clone()).first() {
-            Some(first) => format!("changed since run #{run}: {}", first.lines().first().cloned().unwrap_or_default()),
+        Why::Changed { changes, run } => match runstone_lineage::difference::named(changes.clone()).first() {
+            Some(first) => format!(
+                "changed since run #{run}: {}",
+                crate::render::difference::lines(first).first().cloned().unwrap_or_default()
+            ),
             None => format!("changed since run #{run}"),
         },
         other => crate::commands::plan::reason(other),

@@ -1,14 +1,11 @@
-//! Runs: as programs get them, and how the one that is meant is found.
+//! Runs as programs get them.
 
 use runstone_core::record::{RunRecord, RunState};
-use runstone_core::store::{RunRef, Store};
 use runstone_core::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::{CommandError, CommandResult};
-use crate::reference::RunArg;
-use crate::render::time::Rfc3339;
+use runstone_lineage::view::Rfc3339;
 
 /// A run.
 #[derive(Debug, Clone, Serialize)]
@@ -71,25 +68,4 @@ impl RunView {
     pub(crate) fn elapsed_us(&self, now: Timestamp) -> u64 {
         self.wall_us.unwrap_or_else(|| now.since(self.created_at.0))
     }
-}
-
-/// The run that is meant; the newest where nothing was said.
-pub(crate) fn find(store: &mut dyn Store, which: Option<&RunArg>) -> CommandResult<RunRecord> {
-    let which = which.map_or(RunRef::Latest, |run| run.0.clone());
-    if let Some(run) = store.run(&which)? {
-        return Ok(run);
-    }
-    if let Some(one) = store.submission(&which)? {
-        let message = match &one.reason {
-            Some(reason) => format!("run #{} never began: {reason}", one.number),
-            None => format!("run #{} has not begun yet: it is {}", one.number, one.state.as_str()),
-        };
-        return Err(CommandError::not_found(message).hint("`runstone queue` says what it waits for"));
-    }
-    let message = match &which {
-        RunRef::Number(number) => format!("there is no run #{number}"),
-        RunRef::Prefix(prefix) => format!("there is no run whose id starts with {prefix}"),
-        RunRef::Latest => "there is no run yet".to_owned(),
-    };
-    Err(CommandError::not_found(message).hint("`runstone runs` lists them"))
 }

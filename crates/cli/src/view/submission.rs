@@ -4,7 +4,7 @@ use runstone_core::record::RunState;
 use runstone_core::service::record::{SubmissionRecord, SubmissionState};
 use serde::Serialize;
 
-use crate::render::time::Rfc3339;
+use runstone_lineage::view::Rfc3339;
 
 /// A run that was asked for.
 #[derive(Debug, Clone, Serialize)]

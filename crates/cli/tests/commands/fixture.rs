@@ -272,6 +272,7 @@ impl Fixture {
             files: 1,
             rows: None,
             file_name: format!("{output}.txt"),
+            profile: None,
         }
     }
 

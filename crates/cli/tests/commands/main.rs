@@ -172,6 +172,8 @@ fn why_tells_differences_in_words() {
     let json = fixture.runstone(&["why", "#1/model{lr=0.2}", "--json"]).json();
     assert_eq!(json[0]["state"], "failed");
     assert!(json[0]["summary"].as_str().unwrap().starts_with("ran and failed (exit 3)"), "{json}");
+    assert_eq!(json[0]["explanation"]["steps"][0]["verdict"], "first", "what came later explains nothing");
+    let json = fixture.runstone(&["why", "#2/model{lr=0.1}", "--json"]).json();
     assert_eq!(json[0]["differences"][0]["what"], "code");
 }
 

@@ -46,6 +46,7 @@ use crate::ledger::Ledger;
 use crate::prepare::Prepared;
 use crate::recorder::{Batch, RecordError, Recorder};
 use crate::report::{Counts, Reporter, RunEvent, TaskLabel};
+use crate::seal;
 use crate::site::Site;
 use crate::slots::{Demand, Slot};
 use crate::source::ReadContent;
@@ -405,6 +406,13 @@ impl<'r> Driver<'r> {
             counts: self.counts,
             wall_us,
         });
+        // A scheduler does it for all of its runs.
+        if !self.is_told_of_cancel
+            && let Err(error) = seal::seal(&self.site.project, self.reader.as_mut())
+        {
+            let message = format!("the log was not brought up to date: {}", crate::text(&error));
+            self.reporter.event(&RunEvent::Warning { message });
+        }
         Ok(Summary { number: self.number, run: self.run, state, reason, counts: self.counts })
     }
 

@@ -19,6 +19,7 @@ use crate::derive::Derived;
 use crate::judge::Judgement;
 use crate::ledger::{Entry, Published};
 use crate::report::RunEvent;
+use crate::tables::Remembered;
 
 impl Driver<'_> {
     pub(super) fn obey(&mut self, command: Command) {
@@ -211,6 +212,7 @@ impl Driver<'_> {
     ) -> (AttemptKind, Vec<NewMaterialization>) {
         let prepared = &self.prepared;
         let content = &read.content;
+        let table = read.table.as_ref().and_then(Remembered::load);
         let new = |output: String, dataset: String, subset: String| NewMaterialization {
             output,
             dataset,
@@ -219,8 +221,9 @@ impl Driver<'_> {
             kind: crate::site::content_kind(content.kind),
             size: content.size,
             files: content.files,
-            rows: None,
+            rows: table.as_ref().map(|table| table.rows),
             file_name: read.file_name.clone(),
+            profile: table.as_ref().map(|table| table.profile.clone()),
         };
         match self.step_of(task) {
             Some(step) => {
@@ -340,6 +343,7 @@ impl Driver<'_> {
             files: record.files,
             rows: record.rows,
             file_name: read_name.unwrap_or_else(|| record.file_name.clone()),
+            profile: None,
         }
     }
 

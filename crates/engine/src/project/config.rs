@@ -73,6 +73,10 @@ pub struct Config {
     pub secrets: Sourced<BTreeMap<String, SecretSource>>,
     /// How much of each log stays on disk.
     pub log_limit: Sourced<LogLimit>,
+    /// Published tables up to so many bytes are profiled at once.
+    pub profile_limit: Sourced<u64>,
+    /// The file with the key that signs the log; none means the one in the state folder. Relative to the root.
+    pub signing_key: Sourced<Option<PathBuf>>,
     /// Where objects are kept; none means the state folder. Relative to the root.
     pub objects: Sourced<Option<PathBuf>>,
     /// Variables that steps receive beyond the built-in allow-list.
@@ -146,6 +150,11 @@ impl Config {
             pools: or_default(file.pools, &origin),
             secrets: or_default(file.secrets, &origin),
             log_limit: or_default(file.log_limit.map(|limit| limit.0), &origin),
+            profile_limit: Sourced {
+                origin: origin_of(file.profile_limit.is_some(), &origin),
+                value: file.profile_limit.map_or(PROFILE_LIMIT, |limit| limit.0),
+            },
+            signing_key: Sourced { origin: origin_of(file.signing_key.is_some(), &origin), value: file.signing_key },
             objects: Sourced { origin: origin_of(file.objects.is_some(), &origin), value: file.objects },
             env_allow: or_default(file.env_allow, &origin),
         })
@@ -198,6 +207,8 @@ struct Document {
     #[serde(default, deserialize_with = "secret_sources")]
     secrets: Option<BTreeMap<String, SecretSource>>,
     log_limit: Option<LogLimitText>,
+    profile_limit: Option<SizeText>,
+    signing_key: Option<PathBuf>,
     objects: Option<PathBuf>,
     env_allow: Option<BTreeSet<String>>,
 }
@@ -220,6 +231,29 @@ fn secret_sources<'de, D: Deserializer<'de>>(
         _ => Err(serde::de::Error::custom(format!("secret `{name}` needs either `env: NAME` or `file: ./path`"))),
     });
     sources.collect::<Result<_, _>>().map(Some)
+}
+
+/// Read in a fraction of a second.
+const PROFILE_LIMIT: u64 = 64 << 20;
+
+/// `64Mi`.
+struct SizeText(u64);
+
+impl<'de> Deserialize<'de> for SizeText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected a size such as 64Mi")]
+        enum Text {
+            Bytes(u64),
+            Size(String),
+        }
+        match Text::deserialize(deserializer)? {
+            Text::Bytes(bytes) => Ok(Self(bytes)),
+            Text::Size(text) => parse_size(&text)
+                .map(Self)
+                .ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not a size such as 64Mi"))),
+        }
+    }
 }
 
 /// `{head: 4Mi, tail: 12Mi}`, or one size of which a quarter goes to the head.

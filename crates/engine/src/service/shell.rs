@@ -42,6 +42,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const SETTLING: Duration = Duration::from_secs(30);
 /// How often the record is looked through for what must not be.
 const SWEEP: Duration = Duration::from_secs(600);
+/// How often what ended is brought into the log.
+const SEAL: Duration = Duration::from_secs(30);
 /// The service manager hears of the loop at least so often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
@@ -228,6 +230,7 @@ struct Incarnation<'s> {
     id: SchedulerId,
     wake: Option<(u64, Option<runstone_core::time::Timestamp>)>,
     next_sweep: Instant,
+    next_seal: Instant,
     over: bool,
 }
 
@@ -300,6 +303,7 @@ impl<'s> Incarnation<'s> {
             id,
             wake: None,
             next_sweep: Instant::now() + SWEEP / 10,
+            next_seal: Instant::now(),
             over: false,
         }))
     }
@@ -329,6 +333,11 @@ impl<'s> Incarnation<'s> {
             if Instant::now() >= self.next_sweep {
                 self.next_sweep = Instant::now() + SWEEP;
                 self.shell.askers.sweep.run(sweep::look_after);
+            }
+            if Instant::now() >= self.next_seal {
+                self.next_seal = Instant::now() + SEAL;
+                let project = self.shell.shop.project.clone();
+                self.shell.askers.sweep.run(move |store| sweep::seal(&project, store));
             }
             let due = self.wake.is_some_and(|(steady, wall)| {
                 clock::boot_micros() >= steady || wall.is_some_and(|wall| self.shell.time.now() >= wall)

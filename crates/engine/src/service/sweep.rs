@@ -6,9 +6,10 @@ use std::time::Duration;
 use runstone_core::service::oracle::{self, Finding, Snapshot};
 use runstone_core::store::{Result, Store};
 use runstone_core::time::Timestamp;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::clock;
+use crate::project::Project;
 
 /// What schedulers do meanwhile is read in pieces: what is wrong is still so a moment later.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -56,5 +57,12 @@ pub(super) fn look_after(store: &mut dyn Store) {
     let extent = Extent::Since(Timestamp(clock::now().0 - BACK_US), MOST_RUNS);
     for finding in sweep(store, extent).map(|(_, _, findings)| findings).unwrap_or_default() {
         error!("the record contradicts itself: {finding}");
+    }
+}
+
+/// Brings what ended into the log. Where that cannot be done, it is tried again the next time.
+pub(super) fn seal(project: &Project, store: &mut dyn Store) {
+    if let Err(error) = crate::seal::seal(project, store) {
+        warn!(error = %crate::text(&error), "the log was not brought up to date");
     }
 }

@@ -1,0 +1,145 @@
+//! The log of a project: every attempt that ended is a leaf, and signed checkpoints say how far it has come.
+//!
+//! Attempts come into the log a moment after they ended, in batches: the database notes that they are to come (so that
+//! none is forgotten), [`seal`] appends what they state and signs the new root. Nobody waits for it while a run is
+//! going on. Two who seal at once do no harm: the log is a compare-and-set on its size.
+//!
+//! The tree itself, notes and keys are `runstone_core::log`; what an attempt states is
+//! `runstone_core::lineage::statement`.
+
+mod check;
+
+pub use check::{Finding, LogReport, check};
+
+use runstone_core::hash::ContentHash;
+use runstone_core::lineage::store::{CheckpointRecord, LogLeaf};
+use runstone_core::log::checkpoint::Checkpoint;
+use runstone_core::log::key::SigningKey;
+use runstone_core::log::note::{Note, NoteKey};
+use runstone_core::log::tree::{Appender, NodeHash, consistency_proof, inclusion_proof, leaf_hash};
+use runstone_core::record::NodeId;
+use runstone_core::store::{Store, StoreError};
+use runstone_core::time::Timestamp;
+use uuid::Uuid;
+
+use crate::facts::{self, RunHashes};
+use crate::{Error, Result};
+
+/// Attempts appended at a time.
+const BATCH: u32 = 1000;
+
+/// What a project's log is called, which is also the name its key signs under.
+#[must_use]
+pub fn origin(project: Uuid) -> String {
+    format!("runstone/{project}")
+}
+
+/// A public key as it is given to those who verify.
+///
+/// # Errors
+/// Never for a project's origin.
+pub fn verifier_key(project: Uuid, key: &SigningKey) -> Result<NoteKey> {
+    NoteKey::new(origin(project), key.verifying_key()).map_err(|error| Error::damaged(error.to_string()))
+}
+
+/// What sealing did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Leaves appended.
+    pub appended: u64,
+    /// Leaves there are.
+    pub size: u64,
+}
+
+/// Appends every attempt that ended and is not in the log yet, and signs a checkpoint where the log has grown beyond the
+/// last one.
+///
+/// # Errors
+/// Where the record cannot be read or written. What was appended before stays.
+pub fn seal(store: &mut dyn Store, project: Uuid, key: &SigningKey, now: Timestamp) -> Result<Sealed> {
+    let mut appended = 0;
+    let mut runs = RunHashes::default();
+    let mut tree: Option<Appender> = None;
+    loop {
+        let ids = store.unlogged(BATCH)?;
+        if ids.is_empty() {
+            break;
+        }
+        let leaves = statements(store, project, &ids, &mut runs)?;
+        let size = store.log_size()?;
+        // A tree that was grown here is only as good as the log that somebody else may have grown meanwhile.
+        let mut grown = match tree.take().filter(|tree| tree.size() == size) {
+            Some(tree) => tree,
+            None => appender(store, size)?,
+        };
+        let leaves: Vec<(NodeId, Vec<u8>)> =
+            leaves.iter().map(|(id, bytes)| (*id, grown.append(leaf_hash(bytes)))).collect();
+        if store.append_log(size, &leaves)? {
+            appended += leaves.len() as u64;
+            tree = Some(grown);
+        }
+    }
+    let size = store.log_size()?;
+    let last = store.checkpoints(1)?.first().map_or(0, |checkpoint| checkpoint.size);
+    if size > last {
+        let root = appender(store, size)?.root();
+        store.add_checkpoint(&checkpoint(project, size, root, key, now)?)?;
+    }
+    Ok(Sealed { appended, size })
+}
+
+/// What each of these attempts states, in the order of ids.
+pub(crate) fn statements(
+    store: &mut dyn Store,
+    project: Uuid,
+    ids: &[NodeId],
+    runs: &mut RunHashes,
+) -> Result<Vec<(NodeId, Vec<u8>)>> {
+    let facts = facts::load(store, ids)?;
+    if facts.len() != ids.len() {
+        return Err(Error::damaged("an attempt that is to be logged is not on record"));
+    }
+    Ok(facts.iter().map(|it| (it.attempt.id, it.statement(runs.of(project, &it.run)).seal())).collect())
+}
+
+fn checkpoint(project: Uuid, size: u64, root: NodeHash, key: &SigningKey, now: Timestamp) -> Result<CheckpointRecord> {
+    let name = origin(project);
+    let wrong = |error: &dyn std::fmt::Display| Error::damaged(format!("a checkpoint cannot be signed: {error}"));
+    let text = Checkpoint { origin: name.clone(), size, root, extensions: Vec::new() }
+        .text()
+        .map_err(|error| wrong(&error))?;
+    let note = Note::sign(text, &name, key).map_err(|error| wrong(&error))?;
+    Ok(CheckpointRecord { size, root: *root.as_bytes(), note: note.to_string(), created: now })
+}
+
+/// The tree of the first leaves of the log.
+pub(crate) fn appender(store: &mut dyn Store, size: u64) -> Result<Appender> {
+    Appender::read(size, |indices| records(store, indices)).map_err(|error| broken(&error))
+}
+
+/// Proves that a leaf is in the tree of the first leaves of the log.
+pub(crate) fn prove_inclusion(store: &mut dyn Store, index: u64, size: u64) -> Result<Vec<NodeHash>> {
+    inclusion_proof(index, size, |indices| records(store, indices)).map_err(|error| broken(&error))
+}
+
+/// Proves that a log went on from an earlier size without a change.
+pub(crate) fn prove_consistency(store: &mut dyn Store, old: u64, new: u64) -> Result<Vec<NodeHash>> {
+    consistency_proof(old, new, |indices| records(store, indices)).map_err(|error| broken(&error))
+}
+
+fn records(store: &mut dyn Store, indices: &[u64]) -> std::result::Result<Vec<Vec<u8>>, StoreError> {
+    let leaves = store.log_leaves_at(indices)?;
+    if leaves.iter().map(|leaf: &LogLeaf| leaf.index).ne(indices.iter().copied()) {
+        return Err(StoreError::Damaged("leaves of the log are missing".to_owned()));
+    }
+    Ok(leaves.into_iter().map(|leaf| leaf.record).collect())
+}
+
+fn broken(error: &dyn std::fmt::Display) -> Error {
+    Error::damaged(format!("the log cannot be read: {error}")).hint("`runstone verify` says where it is broken")
+}
+
+/// A hash of the definition's text, as runs name it.
+pub(crate) fn definition_hash(text: &str) -> ContentHash {
+    ContentHash::of(text.as_bytes())
+}
