@@ -7,6 +7,7 @@ use runstone_core::hash::ContentHash;
 use serde_json::Value;
 
 use crate::project::Project;
+use crate::reproduce::is_made_again;
 
 fn approximately(left: f64, right: f64) {
     assert!((left - right).abs() < 0.0005, "{left} is not {right}");
@@ -64,6 +65,7 @@ pub(crate) fn the_quickstart_is_right_and_traced(project: &Project) {
     assert_eq!(report, project.content("quickstart/report"));
     assert_nothing_is_left(project, &["pipelines/quickstart"], 15);
     assert_the_model_is_traced(project);
+    is_made_again(project, "quickstart/report");
 }
 
 /// The lineage of the chosen model names the exact raw data, code, parameters and platform.
@@ -181,6 +183,8 @@ fn the_environment_of_the_scikit_learn_example_is_made_once_and_part_of_the_reco
     let training = &find(&lineage["attempts"], "task", "model{capacity=10,estimator=logistic}")["asked"];
     assert!(training["python"].is_object(), "{training:#}");
     assert_nothing_is_left(&project, &["pipelines/sklearn"], 11);
+    let again = project.start(&["reproduce", "sklearn/report", "--deep"]).patiently(Duration::from_mins(10));
+    again.wait().ok().prints(&["11 attempts, 11 identical"]);
 
     let plan = || project.json(&["plan", "pipelines/sklearn"]);
     assert_eq!(find(&plan()["tasks"], "task", "model{capacity=0,estimator=dummy}")["decision"], "reuse");

@@ -19,6 +19,7 @@ mod plan;
 mod project;
 mod queue;
 mod readme;
+mod reproduce;
 mod restore;
 mod reuse;
 mod running;

@@ -158,6 +158,15 @@ impl Ran {
         self
     }
 
+    /// The same, if standard output has all of these parts.
+    #[track_caller]
+    pub(crate) fn prints(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(self.out.contains(part), "does not print {part:?}: {self:?}");
+        }
+        self
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))

@@ -86,6 +86,7 @@ fn dispatch(command: Command, context: &mut Context) -> CommandResult<()> {
         Command::Metrics(args) => commands::metrics::run(&args, context),
         Command::Export(args) => commands::export::run(&args, context),
         Command::Verify(args) => commands::verify::run(&args, context),
+        Command::Reproduce(args) => commands::reproduce::run(&args, context),
         Command::Gc(args) => commands::gc::run(&args, context),
         Command::Doctor(args) => commands::doctor::run(&args, context),
         Command::Schema(args) => commands::schema::run(&args, context),

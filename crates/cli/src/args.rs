@@ -96,6 +96,7 @@ pub(crate) enum Command {
     Metrics(commands::metrics::Args),
     Export(commands::export::Args),
     Verify(commands::verify::Args),
+    Reproduce(commands::reproduce::Args),
     Gc(commands::gc::Args),
     Doctor(commands::doctor::Args),
     Schema(commands::schema::Args),
@@ -107,7 +108,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it starts steps, for which the fork server must be there before anything else is.
     pub(crate) fn starts_steps(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Resume(_) | Self::Serve(_))
+        matches!(self, Self::Run(_) | Self::Resume(_) | Self::Serve(_) | Self::Reproduce(_))
     }
 }
 

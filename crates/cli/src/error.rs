@@ -5,6 +5,7 @@ use std::fmt;
 
 use runstone_core::store::StoreError;
 use runstone_engine::project::ProjectError;
+use runstone_engine::reproduce::ReproduceError;
 use runstone_engine::seal::SealError;
 use runstone_engine::{DriveError, RunError};
 use runstone_exec::objects::ObjectError;
@@ -190,6 +191,18 @@ impl From<RunError> for CommandError {
             RunError::Folder { .. } => wrap(ErrorKind::Io, error),
             RunError::Busy(_) | RunError::Over(_) | RunError::ElsewhereStored(_) => wrap(ErrorKind::Refused, error),
             RunError::Input(_) => wrap(ErrorKind::NotFound, error),
+        }
+    }
+}
+
+impl From<ReproduceError> for CommandError {
+    fn from(error: ReproduceError) -> Self {
+        match error {
+            ReproduceError::Store(error) => error.into(),
+            ReproduceError::Unknown(_) => wrap(ErrorKind::NotFound, error),
+            ReproduceError::Folder { .. } | ReproduceError::Objects(_) => wrap(ErrorKind::Io, error),
+            ReproduceError::Executor(_) => wrap(ErrorKind::Refused, error),
+            ReproduceError::Stopped => wrap(ErrorKind::Interrupted, error),
         }
     }
 }

@@ -32,6 +32,10 @@ pub struct AttemptSpec {
     pub grace_ms: u64,
     /// How much of each log stays on disk.
     pub log_limit: LogLimit,
+    /// Whether it is ended, as if somebody had asked for it, when whoever started it is gone: nobody else will ask for its
+    /// outcome.
+    #[serde(default)]
+    pub ends_with_owner: bool,
 }
 
 /// One thing laid into an attempt's folder.

@@ -6,9 +6,11 @@
 //! Part of it: command, code, the parameters the step receives, its cell, its partition, its environment (of secrets only the names),
 //! its Python environment, the platform, the content and file names of its inputs, the names of its outputs.
 //! Not part of it: names of steps and pipelines, comments, descriptions, retries, timeouts, pools, resources, conditions,
-//! places where outputs are published for people, run numbers, times.
+//! places where outputs are published for people and how they are compared, run numbers, times.
 //!
 //! Fields at their default are left out, so that a new field with a default changes no fingerprint.
+
+mod materials;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,8 @@ use crate::name::Name;
 use crate::record::Metric;
 use crate::scalar::Scalar;
 use crate::spec::model::{Command, EnvValue, Output};
+
+pub use materials::Materials;
 
 /// Version of the recipe. A new one changes every fingerprint, so the old one is then looked up as well.
 pub const RECIPE: i64 = 1;
@@ -215,7 +219,7 @@ mod tests {
         Name::new(text).unwrap()
     }
 
-    fn derivation() -> Derivation {
+    pub(super) fn derivation() -> Derivation {
         let input = InputContent::One { hash: ContentHash::of(b"data"), name: "data.csv".into() };
         Derivation {
             work: Work::Command(Command::Shell("python3 ./train.py".into())),
@@ -256,6 +260,14 @@ mod tests {
             let differences = canonical::diff(&base.to_value(), &other.to_value());
             assert!(!differences.is_empty(), "{field} is not explained");
         }
+    }
+
+    #[test]
+    fn how_outputs_are_compared_re_runs_nothing() {
+        let normalize = vec![crate::spec::model::Normalizer::Gzip];
+        let mut with = derivation();
+        with.outputs.insert(name("model"), Output { normalize, ..Output::default() });
+        assert_eq!(with.seal(), derivation().seal());
     }
 
     #[test]

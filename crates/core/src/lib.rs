@@ -23,6 +23,7 @@ pub mod name;
 pub mod partition;
 pub mod record;
 pub mod reference;
+pub mod reproduction;
 pub mod scalar;
 pub mod schedule;
 pub mod select;

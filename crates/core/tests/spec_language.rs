@@ -12,7 +12,8 @@ use runstone_core::partition::{Key, Partitioning};
 use runstone_core::scalar::Scalar;
 use runstone_core::schedule::{Catchup, Dst, Keep, Overlap, Timing, Zone};
 use runstone_core::spec::model::{
-    Action, Cache, Command, EnvValue, InputRef, Kind, OnUnknown, Requirements, RetryOn, Source, Step, Trigger,
+    Action, Cache, Command, EnvValue, InputRef, Kind, Normalizer, OnUnknown, Requirements, RetryOn, Source, Step,
+    Trigger,
 };
 use runstone_core::spec::{Loaded, Look, Options, Pipeline, Severity, Sources, load, reference, schema};
 use runstone_core::time::Timestamp;
@@ -183,6 +184,16 @@ fn defaults_are_merged_and_a_step_has_the_last_word() {
     assert_eq!((report.cache, report.retry.max), (Cache::Ttl(Duration::from_secs(7 * 86400)), 2));
     assert_eq!(report.code.as_deref(), Some(&["src/**/*.py".to_owned()][..]));
     assert_eq!(step(&pipeline, "page").timeout, None);
+}
+
+#[test]
+fn what_does_not_count_about_an_output_is_one_word_or_several() {
+    let pipeline = everything();
+    let report = step(&pipeline, "report");
+    assert_eq!(report.outputs["table"].normalize, [Normalizer::Csv]);
+    let several = [Normalizer::Zip, Normalizer::Gzip, Normalizer::Text, Normalizer::UnorderedLines];
+    assert_eq!(report.outputs["pages"].normalize, several);
+    assert_eq!(step(&pipeline, "model").outputs["weights"].normalize, []);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The items of a `foreach`: entries of a folder, elements of a JSON list, or the cells of an expanded step.
 
+use std::sync::Arc;
+
 use runstone_core::cell::Cell;
 use runstone_core::graph;
 use runstone_core::record::ContentKind;
 use runstone_core::scalar::Scalar;
 use runstone_core::spec::model::{Foreach, Step};
+use runstone_exec::objects::ObjectStore;
 use runstone_exec::objects::tree::TreeItem;
 use serde_json::Value as Json;
 
@@ -41,7 +44,7 @@ pub(crate) fn cells(step: &Step, foreach: &Foreach, items: &Items) -> Vec<Cell> 
 
 /// The entries of a folder, by name.
 fn entries(site: &Site, folder: &Thing) -> Result<Vec<Item>, String> {
-    let entries = site.objects.entries(folder.hash).map_err(|error| crate::text(&error))?;
+    let entries = objects(site, folder)?.entries(folder.hash).map_err(|error| crate::text(&error))?;
     entries
         .into_iter()
         .map(|entry| {
@@ -67,7 +70,7 @@ fn entries(site: &Site, folder: &Thing) -> Result<Vec<Item>, String> {
 
 /// The elements of a JSON list. Scalars stand for themselves, everything else for its canonical text.
 fn elements(site: &Site, file: &Thing) -> Result<Vec<Item>, String> {
-    let bytes = site.objects.read_verified(file.hash, MAX_LIST).map_err(|error| crate::text(&error))?;
+    let bytes = objects(site, file)?.read_verified(file.hash, MAX_LIST).map_err(|error| crate::text(&error))?;
     let list: Vec<Json> = serde_json::from_slice(&bytes)
         .map_err(|error| format!("{} must hold a JSON list to be gone through: {error}", file.file_name))?;
     Ok(list
@@ -87,6 +90,13 @@ fn elements(site: &Site, file: &Thing) -> Result<Vec<Item>, String> {
             Item { value, thing: None }
         })
         .collect())
+}
+
+/// The content store that has what is gone through.
+fn objects(site: &Site, thing: &Thing) -> Result<Arc<ObjectStore>, String> {
+    let holder = site.holder(thing).map_err(|error| crate::text(&error))?;
+    let gone = || format!("the content of {} is no longer in the store; run again to make it anew", thing.file_name);
+    Ok(holder.ok_or_else(gone)?.objects)
 }
 
 fn from_cell(entry: Collected) -> Item {

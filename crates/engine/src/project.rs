@@ -213,6 +213,12 @@ impl Project {
         self.state_dir().join("envs")
     }
 
+    /// Places where recorded attempts are done again. Each is removed at its end.
+    #[must_use]
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.state_dir().join("scratch")
+    }
+
     /// Lock files.
     #[must_use]
     pub fn locks_dir(&self) -> PathBuf {

@@ -5,14 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use runstone_core::cell::{Cell, task_name};
 use runstone_core::machine::{Layout, Machine, Prior, TaskLayout};
-use runstone_core::name::Name;
 use runstone_core::record::{
     AttemptRecord, AttemptState, MaterializationRecord, Metric, NodeId, RunRecord, RunState, TaskRecord, TaskState,
 };
-use runstone_core::scalar::Scalar;
 use runstone_core::store::{Ownership, Store, StoreError};
 use runstone_exec::local::journal::{self, Entry as Journal};
 
@@ -25,7 +22,8 @@ use crate::hooks;
 use crate::ledger::{Entry, Ledger, Published};
 use crate::owner;
 use crate::pins;
-use crate::prepare::{Home, Prepared, prepare_again};
+use crate::prepare::{Home, Prepared};
+use crate::recorded::Recorded;
 use crate::report::{Counts, Reporter, RunEvent};
 use crate::site::Site;
 
@@ -81,7 +79,8 @@ impl<'a> Taken<'a> {
         let failed = |message: String| RunError::Folder { folder: folder.display().to_string(), message };
         let lock = owner::lock_soon(&folder).map_err(|error| failed(error.to_string()))?;
         let Some(lock) = lock else { return Err(RunError::Busy(record.number)) };
-        let (prepared, kept) = prepare(site, store, record)?;
+        let recorded = Recorded::read(store, record)?;
+        let (prepared, kept) = recorded.prepare(&Home::of_record(&site.project))?;
         let bench = Bench::with_lock(&folder, lock.into(), crew).map_err(failed)?;
         Ok(Self { record, folder, prepared, kept, bench, is_told_of_cancel: false })
     }
@@ -143,22 +142,6 @@ pub(crate) fn go_on(
     let summary = Driver::new(parts, reporter)?.drive()?;
     hooks::run(site, &prepared, &summary, reporter);
     Ok(summary)
-}
-
-fn prepare(site: &Site, store: &mut dyn Store, record: &RunRecord) -> Result<(Prepared, Kept), RunError> {
-    let kept: Kept = serde_json::from_value(record.request.clone())
-        .map_err(|error| damaged(format!("the request of run #{} cannot be read: {error}", record.number)))?;
-    let params: IndexMap<Name, Scalar> = serde_json::from_value(record.params.clone())
-        .map_err(|error| damaged(format!("the parameters of run #{} cannot be read: {error}", record.number)))?;
-    let definition = kept.wish.definition(store, &record.definition, &record.definition_path, record.number)?;
-    let prepared = prepare_again(
-        definition,
-        params,
-        kept.wish.selection.clone(),
-        record.partition.as_deref(),
-        &Home::of_record(&site.project),
-    )?;
-    Ok((prepared, kept))
 }
 
 fn damaged(message: String) -> RunError {

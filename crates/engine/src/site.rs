@@ -10,12 +10,14 @@ use runstone_core::name::Name;
 use runstone_core::record::ContentKind;
 use runstone_core::spec::model::{EnvValue, Step};
 use runstone_exec::local::Masker;
-use runstone_exec::objects::{Checkouts, Limits, ObjectError, ObjectKind, ObjectStore, Overwrite};
+use runstone_exec::objects::{Checkouts, Depth, Limits, ObjectError, ObjectKind, ObjectStore, Overwrite, Presence};
 use runstone_exec::python::{Environments, Installer, Settings};
 use runstone_exec::scan::{Scanner, SourcePattern};
 
+use crate::derive::Thing;
 use crate::ledger::Published;
 use crate::project::Project;
+use crate::shelf::{Aside, Shelf};
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub struct Site {
     pub stop: Arc<AtomicBool>,
     /// The environment runstone was started with.
     pub environment: Arc<HashMap<String, String>>,
+    /// Where content is looked for that the content store does not have.
+    pub(crate) aside: Option<Arc<Aside>>,
 }
 
 impl Site {
@@ -50,8 +54,26 @@ impl Site {
             python: environments(&project, &environment, &stop),
             stop,
             environment: Arc::new(environment),
+            aside: None,
             project,
         })
+    }
+
+    /// Who holds this content. Where there is a second place to look, all of it must be there, by a stat of each object: a
+    /// folder of which parts are gone must not hide the whole one.
+    ///
+    /// # Errors
+    /// [`ObjectError`] for failed system calls; content that is nowhere is none.
+    pub(crate) fn holder(&self, thing: &Thing) -> Result<Option<Shelf>, ObjectError> {
+        let own = Shelf { objects: Arc::clone(&self.objects), checkouts: Arc::clone(&self.checkouts) };
+        let depth = if self.aside.is_some() { Depth::Deep } else { Depth::Root };
+        for shelf in std::iter::once(own).chain(self.aside.as_ref().and_then(|aside| aside.shelf())) {
+            let presence = shelf.objects.check(thing.hash, object_kind(thing.kind), thing.size, depth)?;
+            if presence == Presence::Present {
+                return Ok(Some(shelf));
+            }
+        }
+        Ok(None)
     }
 
     /// The same place for another run, which can be stopped by itself.

@@ -11,7 +11,6 @@ use runstone_core::name::Name;
 use runstone_core::record::ContentKind;
 use runstone_core::scalar::Scalar;
 use runstone_core::spec::model::{Action, Command, EnvValue, Output, Step};
-use runstone_exec::objects::{Depth, Presence};
 use runstone_exec::python::Venv;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -111,6 +110,7 @@ pub(crate) fn spec(
         timeout_ms: step.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         grace_ms: u64::try_from(step.grace.as_millis()).unwrap_or(u64::MAX),
         log_limit: place.log_limit,
+        ends_with_owner: false,
     })
 }
 
@@ -261,18 +261,13 @@ impl Layout<'_> {
     }
 
     fn lay(&mut self, site: &Site, relative: &str, thing: &Thing, copy: bool) -> Result<(), String> {
-        let kind = crate::site::object_kind(thing.kind);
-        let presence =
-            site.objects.check(thing.hash, kind, thing.size, Depth::Root).map_err(|error| crate::text(&error))?;
-        if presence != Presence::Present {
-            return Err(format!(
-                "the content of input {} is no longer in the store; run again to make it anew",
-                thing.file_name
-            ));
-        }
+        let holder = site.holder(thing).map_err(|error| crate::text(&error))?;
+        let shelf = holder.ok_or_else(|| {
+            format!("the content of input {} is no longer in the store; run again to make it anew", thing.file_name)
+        })?;
         let source = match thing.kind {
-            ContentKind::File => site.objects.path(thing.hash),
-            ContentKind::Dir => site.checkouts.get(&site.objects, thing.hash).map_err(|error| crate::text(&error))?,
+            ContentKind::File => shelf.objects.path(thing.hash),
+            ContentKind::Dir => shelf.checkouts.get(&shelf.objects, thing.hash).map_err(|error| crate::text(&error))?,
         };
         let source = text(&source);
         self.stage(relative, if copy { Material::Copy(source) } else { Material::Link(source) });

@@ -82,6 +82,7 @@ fn spec(folder: &Path, number: usize) -> AttemptSpec {
         timeout_ms: Some(60_000),
         grace_ms: 5000,
         log_limit: LogLimit::default(),
+        ends_with_owner: false,
     }
 }
 

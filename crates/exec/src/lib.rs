@@ -5,6 +5,7 @@
 pub mod code;
 pub mod fetch;
 pub mod local;
+pub mod normalize;
 pub mod objects;
 pub mod python;
 pub mod scan;

@@ -9,7 +9,8 @@ use runstone_core::record::{ContentKind, RunRecord, RunState};
 use runstone_core::store::{RunFilter, Store};
 use runstone_core::time::micros;
 use runstone_engine::project::Project;
-use runstone_exec::objects::{Checkouts, ObjectKind, ObjectStore};
+use runstone_engine::reproduce::abandoned;
+use runstone_exec::objects::{Checkouts, ObjectKind, ObjectStore, remove_folder};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     /// Only say what would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Spare objects younger than this: a running step may just have made them
+    /// Spare objects and scratch folders younger than this: a running step may just have made them
     #[arg(long, default_value = "24h", value_name = "AGE")]
     spare: Age,
     /// Remove folders (with logs) of runs that ended longer ago than this
@@ -59,6 +60,8 @@ struct Report {
     object_bytes: u64,
     runs: usize,
     run_bytes: u64,
+    scratch: usize,
+    scratch_bytes: u64,
     checkouts: u64,
     /// Why objects were left alone, where they were.
     objects_kept_because: Option<String>,
@@ -68,6 +71,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, mut store) = context.open()?;
     let mut report = Report { dry_run: args.dry_run, ..Report::default() };
     collect_runs(args, &project, &mut *store, &mut report)?;
+    collect_scratch(args, &project, &mut report)?;
     if project.config().objects.value.is_some() && !args.exclusive {
         let reason = "others may use the configured objects folder as well; --exclusive says that nobody does";
         report.objects_kept_because = Some(reason.to_owned());
@@ -157,6 +161,20 @@ fn collect_runs(args: &Args, project: &Project, store: &mut dyn Store, report: &
     Ok(())
 }
 
+/// Removes scratch folders that `reproduce` left behind, because it was killed or asked to keep them.
+fn collect_scratch(args: &Args, project: &Project, report: &mut Report) -> CommandResult<()> {
+    let left = abandoned(project, args.spare.0)
+        .map_err(|error| CommandError::io(format!("cannot list {}", project.scratch_dir().display()), error))?;
+    for folder in left {
+        report.scratch += 1;
+        report.scratch_bytes += disk::usage(&folder);
+        if !args.dry_run {
+            remove_folder(&folder)?;
+        }
+    }
+    Ok(())
+}
+
 fn age(path: &Path) -> Option<Duration> {
     SystemTime::now().duration_since(path.metadata().ok()?.modified().ok()?).ok()
 }
@@ -188,6 +206,10 @@ fn render(report: &Report) -> String {
         count(report.runs, "run folder"),
         size(report.run_bytes),
     );
+    if report.scratch > 0 {
+        let folders = count(report.scratch, "scratch folder");
+        out.push_str(&format!("{verb} {folders} ({})\n", size(report.scratch_bytes)));
+    }
     if report.checkouts > 0 {
         out.push_str(&format!(
             "{verb} {}\n",

@@ -22,6 +22,7 @@ pub(crate) mod path;
 pub(crate) mod plan;
 pub(crate) mod profile;
 pub(crate) mod queue;
+pub(crate) mod reproduce;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;

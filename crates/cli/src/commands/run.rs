@@ -103,9 +103,14 @@ impl HowArgs {
 
     /// How many steps run at once.
     pub(crate) fn jobs(&self, project: &Project) -> u32 {
-        let configured = u32::try_from(project.config().jobs.value.get()).unwrap_or(u32::MAX);
-        self.jobs.map_or(configured, std::num::NonZeroU32::get)
+        jobs(self.jobs, project)
     }
+}
+
+/// How many steps run at once, where nothing is asked for as the project says.
+pub(crate) fn jobs(asked: Option<std::num::NonZeroU32>, project: &Project) -> u32 {
+    let configured = u32::try_from(project.config().jobs.value.get()).unwrap_or(u32::MAX);
+    asked.map_or(configured, std::num::NonZeroU32::get)
 }
 
 impl WhatArgs {
@@ -217,12 +222,17 @@ pub(crate) fn conclude(result: Result<Summary, RunError>) -> CommandResult<Summa
 
 /// The first signal ends the run gracefully, the next one at once.
 pub(crate) fn on_signals(control: Control) {
+    stop_on_signals(move |how| control.stop(how));
+}
+
+/// Has `stop` called for each signal that asks for the end, the first time gracefully.
+pub(crate) fn stop_on_signals(stop: impl Fn(Stop) + Send + 'static) {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
     // Without the thread a signal ends the process at once, after which `resume` goes on.
     let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for (count, _) in signals.forever().enumerate() {
-            control.stop(if count == 0 { Stop::Gracefully } else { Stop::Now });
+            stop(if count == 0 { Stop::Gracefully } else { Stop::Now });
         }
     });
 }

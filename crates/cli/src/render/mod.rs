@@ -9,6 +9,7 @@ pub(crate) mod lineage;
 pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod quantity;
+pub(crate) mod reproduction;
 pub(crate) mod rows;
 pub(crate) mod style;
 pub(crate) mod svg;

@@ -2,6 +2,7 @@
 //! units in the names, times in RFC 3339. Made from the store's rows; described in `docs/cli.md`.
 
 pub(crate) mod partition;
+pub(crate) mod reproduction;
 pub(crate) mod run;
 pub(crate) mod submission;
 pub(crate) mod task;

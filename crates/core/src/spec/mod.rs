@@ -10,6 +10,7 @@ pub mod diagnostic;
 mod fields;
 mod ingest;
 pub mod model;
+mod normalize;
 mod overlay;
 pub mod params;
 mod reference;

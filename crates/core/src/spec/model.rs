@@ -14,6 +14,7 @@ use crate::scalar::Scalar;
 use crate::schedule::Schedule;
 
 pub use super::ingest::{NeedsPartition, Source};
+pub use super::normalize::Normalizer;
 
 /// A whole pipeline.
 ///
@@ -253,6 +254,8 @@ pub struct Output {
     pub publish: Option<String>,
     /// May be absent after exit 0.
     pub optional: bool,
+    /// What does not count when two versions of it are compared, from the outside in.
+    pub normalize: Vec<Normalizer>,
 }
 
 /// Static expansion of a step into cells.

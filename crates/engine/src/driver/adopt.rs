@@ -17,6 +17,7 @@ use crate::collected::Notes;
 use crate::derive::Derived;
 use crate::judge::{self, Case, Judgement};
 use crate::owner;
+use crate::remains::Remains;
 use crate::report::RunEvent;
 
 /// A dead run that this loop holds the lock of, while attempts of it are seen to their end.
@@ -138,15 +139,18 @@ impl Driver<'_> {
             Ok(ready) => ready,
             Err(message) => return self.cannot_settle(uuid, &message),
         };
-        let case = Case {
+        let remains = Remains {
             record,
             folder: self.site.project.attempt_dir(attempt.run.0, attempt.task, attempt.number),
-            datasets: step.outputs.keys().map(name).collect(),
-            subset: self.prepared.subset(&adoption.derived.cell),
             step: Arc::new(step.clone()),
             derived: Arc::clone(&adoption.derived),
             home: self.prepared.folder.clone(),
             masker: crate::site::Site::masker(&secrets),
+        };
+        let case = Case {
+            remains,
+            datasets: step.outputs.keys().map(name).collect(),
+            subset: self.prepared.subset(&adoption.derived.cell),
             notes,
             again: true,
             tainted: None,

@@ -21,6 +21,7 @@ use crate::clock;
 use crate::derive::Derived;
 use crate::failpoint;
 use crate::judge::{self, Case, Judgement};
+use crate::remains::Remains;
 use crate::report::RunEvent;
 use crate::slots::Slot;
 use crate::staging::{self, Place};
@@ -304,15 +305,20 @@ impl Driver<'_> {
             unreachable!("only steps have attempts, and what is asked of them is worked out before")
         };
         let attempt = live.uuid;
-        let case = Case {
+        let datasets = step.outputs.keys().map(|output| self.prepared.pipeline.dataset(step, output)).collect();
+        let subset = self.prepared.subset(&derived.cell);
+        let remains = Remains {
             record,
             folder: self.attempt_folder(task, live.number),
-            datasets: step.outputs.keys().map(|output| self.prepared.pipeline.dataset(step, output)).collect(),
-            subset: self.prepared.subset(&derived.cell),
             step: Arc::new(step.clone()),
             derived,
             home: self.prepared.folder.clone(),
             masker: live.masker.clone(),
+        };
+        let case = Case {
+            remains,
+            datasets,
+            subset,
             notes: Arc::clone(&self.notes),
             again: live.asked.is_some(),
             tainted: live.tainted.clone(),

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use runstone_core::record::RunState;
-use runstone_core::select::Request;
 use runstone_core::store::{RunRef, Store};
 use runstone_engine::project::{Overrides, Project};
 use runstone_engine::report::{Reporter, RunEvent};
@@ -14,8 +13,10 @@ use runstone_engine::{Asked, Crew, Home, RunError, RunOptions, Site, environment
 use runstone_exec::local::ForkServer;
 use runstone_store::{Location, ProjectIdentity, connect};
 
-/// What this program is called with to be a driver: `drive FOLDER run [--only STEP | --force STEP]…` or
-/// `drive FOLDER resume [NUMBER]`.
+use crate::reproduce;
+
+/// What this program is called with to be a driver: `drive FOLDER run [--only STEP | --force STEP | --partition KEY | --file FILE]…`,
+/// `drive FOLDER resume [NUMBER]` or `drive FOLDER reproduce DATASET@VERSION SUBSET [--deep | --keep]…`.
 pub(crate) const WORD: &str = "drive";
 
 /// Said where there is nothing to go on with.
@@ -49,14 +50,16 @@ pub(crate) fn main(server: ForkServer, arguments: &[String]) -> ExitCode {
     let (project, mut store) = open(folder);
     let options = RunOptions { fail_fast: false, relock: false };
     let crew = Crew::new(server, 2).unwrap();
+    if arguments[1] == "reproduce" {
+        return reproduce::main(&project, store, &crew, &arguments[2..]);
+    }
     let result = if arguments[1] == "resume" {
         let which = arguments.get(2).map_or(RunRef::Latest, |number| number.parse().unwrap());
         let record = store.run(&which).unwrap().unwrap();
         let site = site(project.clone(), &project.folder_of(&record.definition_path));
         resume(&site, store, &record, &crew, options, &mut Lines, drop)
     } else {
-        let asked =
-            Asked { pipeline: folder.join("pipeline.yaml"), request: request(&arguments[2..]), ..Asked::default() };
+        let asked = asked(folder, &arguments[2..]);
         let prepared = prepare(&asked, &Home::of(&project)).unwrap();
         let environment = environment::ask(project.root(), &HashMap::new(), "0");
         let site = site(project, &prepared.folder);
@@ -76,15 +79,16 @@ pub(crate) fn main(server: ForkServer, arguments: &[String]) -> ExitCode {
     }
 }
 
-fn request(words: &[String]) -> Request {
-    let mut request = Request::default();
+fn asked(folder: &Path, words: &[String]) -> Asked {
+    let mut asked = Asked { pipeline: folder.join("pipeline.yaml"), ..Asked::default() };
     for pair in words.chunks(2) {
-        let task = pair[1].parse().unwrap();
         match pair[0].as_str() {
-            "--only" => request.only.push(task),
-            "--force" => request.force.push(task),
+            "--only" => asked.request.only.push(pair[1].parse().unwrap()),
+            "--force" => asked.request.force.push(pair[1].parse().unwrap()),
+            "--file" => asked.pipeline = folder.join(&pair[1]),
+            "--partition" => asked.partition = Some(pair[1].clone()),
             word => panic!("{word} is not understood"),
         }
     }
-    request
+    asked
 }

@@ -9,6 +9,7 @@ mod drive;
 mod oracle;
 mod plan;
 mod project;
+mod reproduce;
 mod resume;
 mod reuse;
 mod snakemake_3808;
@@ -29,11 +30,12 @@ fn main() -> ExitCode {
         let server = ForkServer::start().expect("main has no threads yet");
         return drive::main(server, &arguments[1..]);
     }
-    let tests: Vec<Test> = [sweep::TESTS, resume::TESTS, reuse::TESTS, plan::TESTS, snakemake_3808::TESTS]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect();
+    let tests: Vec<Test> =
+        [sweep::TESTS, resume::TESTS, reuse::TESTS, plan::TESTS, reproduce::TESTS, snakemake_3808::TESTS]
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     if has("--list") {

@@ -57,17 +57,17 @@ impl Project {
         self.drive_until("", words)
     }
 
+    /// A driver that is not started yet.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg(drive::WORD).arg(self.path("").to_str().unwrap().trim_end_matches('/')).args(words);
+        command.current_dir(self.folder.path()).env("RUST_BACKTRACE", "0");
+        command
+    }
+
     /// Drives until a moment at which the driver is killed, if it comes.
     pub(crate) fn drive_until(&self, failpoint: &str, words: &[&str]) -> Driven {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .arg(drive::WORD)
-            .arg(self.path("").to_str().unwrap().trim_end_matches('/'))
-            .args(words)
-            .current_dir(self.folder.path())
-            .env("RUNSTONE_FAILPOINT", failpoint)
-            .env("RUST_BACKTRACE", "0")
-            .output()
-            .unwrap();
+        let output = self.command(words).env("RUNSTONE_FAILPOINT", failpoint).output().unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         let killed = output.status.signal();
         assert!(killed.is_none_or(|signal| signal == 9), "{:?}: {text}", output.status);

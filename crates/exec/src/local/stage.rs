@@ -174,6 +174,7 @@ mod tests {
             timeout_ms: None,
             grace_ms: 0,
             log_limit: LogLimit::default(),
+            ends_with_owner: false,
         }
     }
 

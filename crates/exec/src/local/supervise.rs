@@ -96,6 +96,9 @@ pub(super) fn supervise(
     while !watch.gone {
         let now = boot_clock();
         watch.keep_time(now);
+        if spec.ends_with_owner && owner.channel().is_none() {
+            watch.stop(Cause::Cancelled, false, now);
+        }
         if look_at.is_some_and(|at| at <= now) {
             oom_before = oom_before.or_else(|| surroundings.oom.get_or_insert_with(OomCounter::open).read());
             look_at = logs.look().map(|interval| now + interval);

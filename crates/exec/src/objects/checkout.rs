@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::beneath::Beneath;
 use super::error::ObjectError;
 use super::materialize::{Lay, Materializer, SEALED_EXECUTABLE, make_dir};
+use super::remove::remove_folder;
 use super::store::{ObjectStore, SEALED_MODE, is_sealed, rename_new};
 use super::tree::TreeItem;
 use super::walk::{self, Limits, Listable, Listing};
@@ -168,26 +169,10 @@ impl Checkouts {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 // No one is to find it half removed.
                 let aside = if name.starts_with(ASIDE) { name } else { self.put_aside(&name)? };
-                remove_read_only(&self.root.join(aside))?;
+                remove_folder(&self.root.join(aside))?;
                 removed += 1;
             }
         }
         Ok(removed)
     }
-}
-
-/// Removes a folder whose folders may not be written to. Follows no links.
-fn remove_read_only(path: &Path) -> Result<(), ObjectError> {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = match Beneath::open(path) {
-        Err(ObjectError::Missing { .. }) => return Ok(()),
-        dir => dir?,
-    };
-    let listing = walk::list(&dir, Limits::NONE, &|_, _, _| true)?;
-    for listed in &listing.dirs {
-        let below = path.join(&listed.path);
-        std::fs::set_permissions(&below, std::fs::Permissions::from_mode(0o700))
-            .map_err(ObjectError::at("set the mode of", &below))?;
-    }
-    std::fs::remove_dir_all(path).map_err(ObjectError::at("remove", path))
 }

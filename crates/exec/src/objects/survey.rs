@@ -25,11 +25,11 @@ use super::walk::{self, Limits, Listable, Listing, hash_listed, hash_unchanged};
 #[derive(Debug)]
 pub struct Surveyed {
     content: Collected,
-    at: At,
+    pub(super) at: At,
 }
 
 #[derive(Debug)]
-enum At {
+pub(super) enum At {
     File { dir: OwnedFd, name: CString, file: File, stat: FileStat, path: PathBuf },
     Dir { dir: Beneath, listing: Listing },
 }

@@ -16,6 +16,7 @@ use crate::rig::{Rig, content, eventually, is_running, processes_of, records_of,
 
 pub(crate) const TESTS: &[Test] = &[
     ("the_outcome_survives_the_engine", the_outcome_survives_the_engine),
+    ("what_ends_with_its_owner_is_ended_when_that_is_gone", what_ends_with_its_owner),
     ("a_new_owner_can_stop_what_it_adopted", a_new_owner_can_stop_what_it_adopted),
     ("what_was_lost_is_known_as_lost", what_was_lost_is_known_as_lost),
     ("a_killed_reaper_leaves_nothing_behind", a_killed_reaper_leaves_nothing_behind),
@@ -81,6 +82,23 @@ fn the_outcome_survives_the_engine(server: ForkServer) {
     // What ended before it is adopted is reported all the same.
     rig.executor.adopt(&started, &rig.journal.clone()).unwrap();
     assert_eq!(rig.outcome(), outcome);
+}
+
+fn what_ends_with_its_owner(server: ForkServer) {
+    let rig = Rig::new(server);
+    for (script, code) in [
+        ("trap 'exit 4' TERM; echo 1 > ready; while :; do sleep 0.01; done", Some(4)),
+        ("trap '' TERM; echo 1 > ready; while :; do sleep 0.01; done", None),
+    ] {
+        let mut engine = Engine::new(rig.folder.path(), None);
+        let spec = AttemptSpec { ends_with_owner: true, grace_ms: 50, ..rig.script(script) };
+        engine.start(&spec);
+        content(&rig.path("ready"));
+        fs::remove_file(rig.path("ready")).unwrap();
+        engine.kill();
+        let outcome = eventually("the outcome is on record", || records_of(&rig.journal, spec.attempt).1.pop());
+        assert_eq!((outcome.cause, outcome.exit_code), (Cause::Cancelled, code));
+    }
 }
 
 fn a_new_owner_can_stop_what_it_adopted(server: ForkServer) {

@@ -88,6 +88,7 @@ pub(crate) fn shell(folder: &Path, script: &str) -> AttemptSpec {
         timeout_ms: None,
         grace_ms: 5000,
         log_limit: LogLimit::default(),
+        ends_with_owner: false,
     }
 }
 

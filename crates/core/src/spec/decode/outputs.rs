@@ -1,6 +1,7 @@
 //! `out:`: names, file names, and places where people look.
 
 use super::{Code, Decoder, Diagnostic, Form, HashMap, IndexMap, Name, Node, Output, Span, paths, shown};
+use crate::spec::model::Normalizer;
 
 impl<'t> Decoder<'t, '_> {
     /// The outputs of the step called `step`; none where they cannot be told.
@@ -50,7 +51,25 @@ impl<'t> Decoder<'t, '_> {
     fn output(&mut self, block: Node<'t>) -> Output {
         let path = self.text_of(block, "path", paths::file_name);
         let publish = self.text_of(block, "publish", |text| paths::publish(text).map(drop));
-        Output { dir: truth(block, "dir"), path, publish, optional: truth(block, "optional") }
+        let normalize = self.normalizers(block.get("normalize"));
+        Output { dir: truth(block, "dir"), path, publish, optional: truth(block, "optional"), normalize }
+    }
+
+    /// What does not count about an output, from the outside in.
+    fn normalizers(&mut self, node: Option<Node<'t>>) -> Vec<Normalizer> {
+        let mut words: Vec<Normalizer> = Vec::new();
+        for node in Self::one_or_many(node) {
+            let Some(word) = node.text().and_then(Normalizer::parse) else { continue };
+            if let Some(outer) = words.last().filter(|outer| !word.follows(**outer)) {
+                let message = format!("`{}` cannot follow `{}`", word.as_str(), outer.as_str());
+                self.push(
+                    Diagnostic::error(Code::Conflict, node.span(), message)
+                        .help("from the outside in: `zip`, `gzip`, one format, `unordered_lines`"),
+                );
+            }
+            words.push(word);
+        }
+        words
     }
 
     fn text_of(

@@ -5,6 +5,9 @@ mod later;
 mod now;
 mod starts;
 
+#[cfg(test)]
+pub(crate) use now::NORMALIZERS;
+
 /// What a value must look like before its meaning is looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Shape {

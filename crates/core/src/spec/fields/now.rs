@@ -18,6 +18,8 @@ const RETRY_SHAPE: Shape = Either(&[Int(0, 100), B(Block::Retry)]);
 
 /// The words of `kind`.
 pub(crate) const KINDS: &[&str] = &["ingest", "label", "transform", "train", "evaluate", "deploy", "monitor"];
+/// The words of `normalize`.
+pub(crate) const NORMALIZERS: &[&str] = &["zip", "gzip", "json", "jsonl", "csv", "notebook", "text", "unordered_lines"];
 /// The words of a parameter's `type`.
 pub(crate) const TYPES: &[&str] = &["bool", "int", "float", "text"];
 const MANY: i64 = 1_000_000;
@@ -208,6 +210,12 @@ pub(super) const OUTPUT: &[Field] = &[
     Field::new("dir", Bool, "false", "A folder instead of a file."),
     Field::new("publish", Path, "", "A place in the project where people look."),
     Field::new("optional", Bool, "false", "May be absent after success."),
+    Field::new(
+        "normalize",
+        Either(&[Word(NORMALIZERS), List(&Word(NORMALIZERS))]),
+        "every byte counts",
+        "What does not count when `reproduce` compares two versions: one word, or several from the outside in (`[gzip, csv]`). In a folder it holds for each file, in a `zip` for each entry. It changes no bytes and re-runs nothing.",
+    ),
 ];
 
 pub(super) const MATRIX: &[Field] = &[
