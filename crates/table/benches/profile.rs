@@ -15,7 +15,7 @@ use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, FloatTy
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use runstone_table::{ReadOptions, Table, profile};
+use runstone_table::{DiffOptions, Profile, ReadOptions, Table, TableDiff, diff, profile};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -59,16 +59,34 @@ fn main() -> Outcome {
 fn run(dir: &Path, rows: usize) -> Outcome {
     let parquet = dir.join("table.parquet");
     write_parquet(&parquet, rows)?;
-    measure(&parquet, rows)?;
-    for name in ["table.csv", "table.jsonl"] {
-        let path = dir.join(name);
-        write_text(&path, rows / 10)?;
-        measure(&path, rows / 10)?;
-    }
-    Ok(())
+    let profile = measure(&parquet)?;
+    compare((&parquet, &profile), (&parquet, &profile))?;
+    let (csv, jsonl) = (dir.join("table.csv"), dir.join("table.jsonl"));
+    write_text(&csv, rows / 10)?;
+    write_text(&jsonl, rows / 10)?;
+    let (of_csv, of_jsonl) = (measure(&csv)?, measure(&jsonl)?);
+    compare((&csv, &of_csv), (&jsonl, &of_jsonl))
 }
 
-fn measure(path: &Path, rows: usize) -> Outcome {
+/// By a key that is found, with profiles at hand.
+fn compare((old, of_old): (&Path, &Profile), (new, of_new): (&Path, &Profile)) -> Outcome {
+    let table = |path: &Path| Table::of_file(path).ok_or("a known format");
+    let options = DiffOptions { profiles: Some((of_old, of_new)), ..DiffOptions::default() };
+    forget_peak()?;
+    let (start, processor) = (Instant::now(), processor()?);
+    let found = diff(&table(old)?, &table(new)?, &options)?;
+    let (seconds, processor) = (start.elapsed().as_secs_f64(), self::processor()? - processor);
+    let TableDiff { key, changed, unchanged, .. } = &found;
+    say(&format!(
+        "difference of {} and {} rows: {seconds:.2} s (processor {processor:.2} s), peak {} MiB, {key:?}, {unchanged} \
+         unchanged, {changed} changed",
+        found.old_rows,
+        found.new_rows,
+        peak()?,
+    ))
+}
+
+fn measure(path: &Path) -> Outcome<Profile> {
     let table = Table::of_file(path).ok_or("a known format")?;
     let mib = fs::metadata(path)?.len() as f64 / f64::from(1 << 20);
     forget_peak()?;
@@ -76,17 +94,18 @@ fn measure(path: &Path, rows: usize) -> Outcome {
     let profile = profile(&table, &ReadOptions::default())?;
     let (seconds, processor) = (start.elapsed().as_secs_f64(), self::processor()? - processor);
     let json = profile.to_json().len() >> 10;
-    let per_second = rows as f64 / seconds / 1e6;
+    let per_second = profile.rows() as f64 / seconds / 1e6;
     say(&format!(
         "profile of {} rows of {} ({mib:.0} MiB): {seconds:.2} s (processor {processor:.2} s), {per_second:.2} million rows/s, {:.0} MiB/s, peak {} MiB, stored {json} KiB",
         profile.rows(),
         table.format(),
         mib / seconds,
         peak()?,
-    ))
+    ))?;
+    Ok(profile)
 }
 
-/// A stream of numbers from a seed (SplitMix64).
+/// A stream of numbers from a seed (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {

@@ -57,9 +57,9 @@ fn is_almost((count, exact): (u64, bool), rows: u64) -> bool {
     if exact { count == rows } else { count as f64 >= rows as f64 * ALMOST }
 }
 
-/// Numbers with a fraction, truth values and nested values are measured, not named.
+/// Numbers with a fraction, truth values and nested values are measured, not named. A table without rows has no types.
 fn can_be_in_key(column: &ColumnProfile) -> bool {
-    let named = [ColumnType::Integer, ColumnType::Text, ColumnType::Date, ColumnType::Timestamp];
+    let named = [ColumnType::Integer, ColumnType::Text, ColumnType::Date, ColumnType::Timestamp, ColumnType::Null];
     column.nulls() == 0 && named.contains(&column.column_type())
 }
 

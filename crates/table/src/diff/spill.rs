@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::DiffOptions;
 use crate::TableError;
@@ -66,7 +66,7 @@ impl Spill {
 }
 
 impl Division {
-    fn write(&mut self, folder: &PathBuf) -> std::io::Result<()> {
+    fn write(&mut self, folder: &Path) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(tempfile::tempfile_in(folder)?),
@@ -89,7 +89,7 @@ impl Division {
     }
 }
 
-fn failed<'a>(action: &'static str, folder: &'a PathBuf) -> impl FnOnce(std::io::Error) -> TableError + 'a {
+fn failed<'a>(action: &'static str, folder: &'a Path) -> impl FnOnce(std::io::Error) -> TableError + 'a {
     move |source| TableError::Io { action, part: format!("a temporary file in {}", folder.display()), source }
 }
 

@@ -71,7 +71,6 @@ pub struct Kinds {
     pub json: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
 pub(super) fn is_zero(count: &u64) -> bool {
     *count == 0
 }

@@ -1,6 +1,6 @@
 //! How numbers are spread: mean, variance and quantiles, of numbers and of times as seconds since 1970.
 //!
-//! Mean and variance are taken block by block and merged as Chan, Golub and LeVeque (1979) do, which loses no
+//! Mean and variance are taken block by block and merged as Chan, Golub and `LeVeque` (1979) do, which loses no
 //! precision when the mean is large against the spread.
 
 use serde::{Deserialize, Serialize};

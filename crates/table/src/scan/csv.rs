@@ -3,12 +3,11 @@
 //! Blank lines are no rows. Rows with more or fewer cells than the header are counted and kept. A column without a
 //! name is called `column_3` after its place, and the second `a` is `a_2`.
 
-use std::collections::HashSet;
 use std::io::Read;
 
 use csv_core::ReadRecordResult;
 
-use super::{Batch, Column, Scan};
+use super::{Batch, Column, Scan, unique};
 use crate::profile::Problems;
 use crate::table::{Input, Part};
 use crate::value::{Value, word};
@@ -152,7 +151,8 @@ impl Scan for CsvScan {
         batch.columns = columns;
         batch.rows = 0;
         let mut len = 0;
-        bytes.resize(bytes.len().max(BATCH + 1024), 0);
+        // As large as it has grown before; rows make it grow.
+        bytes.resize(bytes.capacity(), 0);
         while columns > 0 && len < BATCH && batch.rows < BATCH_ROWS && self.record(&mut bytes, len, columns)? {
             let cells = self.record.cells.min(columns);
             let ends = &self.record.ends[..cells];
@@ -183,27 +183,6 @@ impl std::fmt::Debug for CsvScan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CsvScan").field("name", &self.name).field("format", &self.format).finish_non_exhaustive()
     }
-}
-
-/// Names for all columns, each once.
-fn unique(names: Vec<String>) -> Vec<String> {
-    let given: HashSet<String> = names.iter().cloned().collect();
-    let mut used: HashSet<String> = HashSet::new();
-    let mut all = Vec::with_capacity(names.len());
-    for (at, name) in names.into_iter().enumerate() {
-        let is_given = !name.is_empty();
-        let base = if is_given { name } else { format!("column_{}", at + 1) };
-        let mut name = base.clone();
-        let mut number = 2;
-        // A name that stands in the header belongs to the first column that has it.
-        while used.contains(&name) || !(is_given && name == base) && given.contains(&name) {
-            name = format!("{base}_{number}");
-            number += 1;
-        }
-        used.insert(name.clone());
-        all.push(name);
-    }
-    all
 }
 
 /// Rows of words: all cells behind each other, and where each one ends.
@@ -289,9 +268,8 @@ mod tests {
             }
             let first = rows.len();
             rows.resize(first + batch.rows(), vec![String::new(); batch.columns()]);
-            for column in 0..batch.columns() {
-                batch.visit_text(column, |row, text| text.clone_into(&mut rows[first + row][column]));
-            }
+            let rows = &mut rows[first..];
+            (0..batch.columns()).for_each(|at| batch.visit_text(at, |row, text| text.clone_into(&mut rows[row][at])));
         }
     }
 

@@ -1,8 +1,8 @@
 //! JSON Lines: one object on each line. Columns are the keys, in the order in which they appear first; a missing key
 //! is null, as `null` is. Of equal keys in one object the last counts.
 //!
-//! Blank lines are no rows. Lines that are not objects, not UTF-8 or too long are counted and left out; a file of
-//! which more than a tenth of the lines are such is refused.
+//! Blank lines are no rows. Lines that are not objects, not UTF-8 or too long are counted and left out. A file is refused
+//! where more than one line and more than a tenth of them are such, or all.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -201,7 +201,8 @@ impl Scan for JsonScan {
             batch.text = text;
         }
         let Problems { bad_lines: bad, .. } = self.problems;
-        if self.ended && batch.rows == 0 && bad * TOLERATED > self.lines {
+        let is_refused = bad > 0 && (bad == self.lines || bad > (self.lines / TOLERATED).max(1));
+        if self.ended && batch.rows == 0 && is_refused {
             return Err(TableError::BadLines { part: self.name.clone(), bad, lines: self.lines });
         }
         Ok(())
@@ -298,12 +299,13 @@ mod tests {
             }
             let first = rows.len();
             rows.resize(first + batch.rows(), vec!["-".to_owned(); batch.columns()]);
-            for column in 0..batch.columns() {
-                batch.visit(column, |row, value| {
-                    rows[first + row][column].clear();
-                    value.write(&mut rows[first + row][column]);
+            let rows = &mut rows[first..];
+            (0..batch.columns()).for_each(|at| {
+                batch.visit(at, |row, value| {
+                    rows[row][at].clear();
+                    value.write(&mut rows[row][at]);
                 });
-            }
+            });
         }
     }
 
@@ -342,6 +344,9 @@ mod tests {
     fn what_is_not_json_lines_is_refused() {
         let error = read_with(b"a,b\n1,2\n", Limits::default()).unwrap_err();
         assert!(matches!(error, TableError::BadLines { bad: 2, lines: 2, .. }), "{error}");
+        read_with(b"nonsense", Limits::default()).unwrap_err();
+        read_with(b"{}\n{}\n{}\n1\n2\n", Limits::default()).unwrap_err();
+        assert_eq!(read("{}\n{\"a\":").2.bad_lines, 1, "one line may be cut off");
     }
 
     #[test]

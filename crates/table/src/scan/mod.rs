@@ -4,6 +4,8 @@ mod csv;
 mod jsonl;
 mod parquet;
 
+use std::collections::HashSet;
+
 use crate::profile::{ColumnType, Problems};
 use crate::table::Part;
 use crate::value::Value;
@@ -78,4 +80,25 @@ pub(crate) fn with<V: Visit>(
         Format::JsonLines => visit.visit(jsonl::JsonScan::open(part, limits)?),
         Format::Parquet => visit.visit(parquet::ParquetScan::open(part, limits)?),
     }
+}
+
+/// Names for all columns, each once: one without a name is called `column_3` after its place, and the second `a` is `a_2`.
+fn unique(names: impl IntoIterator<Item = String> + Clone) -> Vec<String> {
+    let given: HashSet<String> = names.clone().into_iter().collect();
+    let mut used: HashSet<String> = HashSet::new();
+    let mut all = Vec::new();
+    for (at, name) in names.into_iter().enumerate() {
+        let is_given = !name.is_empty();
+        let base = if is_given { name } else { format!("column_{}", at + 1) };
+        let mut name = base.clone();
+        let mut number = 2;
+        // A name that stands in the header belongs to the first column that has it.
+        while used.contains(&name) || !(is_given && name == base) && given.contains(&name) {
+            name = format!("{base}_{number}");
+            number += 1;
+        }
+        used.insert(name.clone());
+        all.push(name);
+    }
+    all
 }

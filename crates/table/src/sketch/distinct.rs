@@ -1,7 +1,7 @@
 //! How many different values a column has: exact up to 1,024, an estimate beyond.
 //!
-//! The estimate is HyperLogLog (Flajolet et al. 2007) over 64-bit hashes with 4,096 registers, read by the improved
-//! raw estimator of Ertl, *New cardinality estimation algorithms for HyperLogLog sketches* (2017), algorithm 6, which
+//! The estimate is `HyperLogLog` (Flajolet et al. 2007) over 64-bit hashes with 4,096 registers, read by the improved
+//! raw estimator of Ertl, *New cardinality estimation algorithms for `HyperLogLog` sketches* (2017), algorithm 6, which
 //! needs no table of corrections. Its standard error is 1.04/√4096 = 1.6 %. Merging gives exactly the sketch of all
 //! values, in whatever order.
 
@@ -64,7 +64,6 @@ impl Distinct {
     pub(crate) fn count(&self) -> (u64, bool) {
         match self {
             Self::Exact(hashes) => (hashes.len() as u64, true),
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate of a count")]
             Self::Registers(registers) => (estimate(registers).round() as u64, false),
         }
     }
@@ -202,7 +201,7 @@ mod tests {
     /// Five standard errors at every size, and the average of the errors near none: no bias.
     #[test]
     fn the_error_is_within_its_bound() {
-        for size in [1025, 2000, 5000, 10_000, 30_000, 100_000, 1_000_000] {
+        for size in [1025, 2000, 5000, 10_000, 30_000, 100_000, 300_000] {
             let mut sum = 0.0;
             for seed in 0..8_u64 {
                 let (count, exact) = of((0..size).map(|value| value + (seed << 40))).count();

@@ -71,23 +71,35 @@ impl Frequent {
 /// Takes values in.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FrequentBuilder {
+    /// By the hash of a value, how often it was counted and where it is kept.
     counts: HashMap<u64, (u64, u32), BuildAsItIs>,
-    /// The values, by the numbers in `counts`.
-    values: Vec<Scalar>,
+    kept: Vec<Scalar>,
     error: u64,
 }
 
+/// Of a value that is not kept: after the first purge only those are that were seen twice, because most values of a
+/// column of many are not seen again.
+const NOWHERE: u32 = u32::MAX;
+
 impl FrequentBuilder {
     pub(crate) fn insert(&mut self, hash: u64, value: Value<'_>) {
-        if let Some((count, _)) = self.counts.get_mut(&hash) {
+        if let Some((count, place)) = self.counts.get_mut(&hash) {
             *count += 1;
+            if *place == NOWHERE {
+                *place = self.kept.len() as u32;
+                self.kept.push(Scalar::from(value));
+            }
             return;
         }
         if self.counts.len() == COUNTERS {
             self.purge();
         }
-        self.counts.insert(hash, (1, self.values.len() as u32));
-        self.values.push(Scalar::from(value));
+        let mut place = NOWHERE;
+        if self.error == 0 {
+            place = self.kept.len() as u32;
+            self.kept.push(Scalar::from(value));
+        }
+        self.counts.insert(hash, (1, place));
     }
 
     fn purge(&mut self) {
@@ -96,23 +108,29 @@ impl FrequentBuilder {
         let median = *median;
         self.error += median;
         let mut kept = Vec::new();
-        self.counts.retain(|_, (count, at)| {
+        self.counts.retain(|_, (count, place)| {
             *count = count.saturating_sub(median);
-            if *count > 0 {
-                kept.push(std::mem::replace(&mut self.values[*at as usize], Scalar::Null));
-                *at = kept.len() as u32 - 1;
+            if *count > 0 && *place != NOWHERE {
+                kept.push(std::mem::replace(&mut self.kept[*place as usize], Scalar::Null));
+                *place = kept.len() as u32 - 1;
             }
             *count > 0
         });
-        self.values = kept;
+        self.kept = kept;
     }
 
     pub(crate) fn finish(mut self) -> Frequent {
-        let take = |(hash, (count, at)): (u64, (u64, u32))| {
-            let value = std::mem::replace(&mut self.values[at as usize], Scalar::Null);
-            Counter { hash, value, count }
-        };
-        let mut frequent = Frequent { counters: self.counts.into_iter().map(take).collect(), error: self.error };
+        let mut counters = Vec::new();
+        let mut forgotten = 0;
+        for (hash, (count, place)) in self.counts {
+            if place == NOWHERE {
+                forgotten = forgotten.max(count);
+            } else {
+                let value = std::mem::replace(&mut self.kept[place as usize], Scalar::Null);
+                counters.push(Counter { hash, value, count });
+            }
+        }
+        let mut frequent = Frequent { counters, error: self.error + forgotten };
         frequent.prune();
         frequent
     }

@@ -6,7 +6,7 @@
 //! the paper's sampler does; the coins come from the data, so that the same bytes give the same sketch.
 //!
 //! For any distribution, the share of values up to a given point is off by at most 1.5 percentage points in 99 of 100
-//! cases (1.33 for the levels by Apache DataSketches' measurements for k = 200, the rest for the sampler), also after
+//! cases (1.33 for the levels by the measurements of Apache's `datasketches` for k = 200, the rest for the sampler), also after
 //! merging. Up to 200 values it is exact.
 
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,6 @@ fn capacity(depth: usize) -> usize {
     for _ in 0..depth {
         room *= 2.0 / 3.0;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and K")]
     (room.ceil() as usize).max(SMALLEST)
 }
 
@@ -254,7 +253,7 @@ mod tests {
     /// The bound is for one point with 99 %; the worst of a thousand points may be somewhat beyond.
     #[test]
     fn the_error_is_within_its_bound() {
-        for count in [1_000, 20_000, 300_000, 2_000_000] {
+        for count in [1_000, 20_000, 600_000] {
             for (name, values) in [
                 ("ascending", (0..count).map(|at| at as f64).collect::<Vec<_>>()),
                 ("descending", (0..count).rev().map(|at| at as f64).collect()),
@@ -305,7 +304,7 @@ mod tests {
 
     #[test]
     fn it_stays_small() {
-        let sketch = of(scattered(3_000_000, 1));
+        let sketch = of(scattered(1_000_000, 1));
         let kept: usize = sketch.levels.iter().map(Vec::len).sum();
         assert!(kept < 1000, "{kept}");
     }

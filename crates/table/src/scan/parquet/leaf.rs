@@ -1,160 +1,74 @@
-//! The values of one column of bytes, and what they stand for.
+//! The leaves of a schema: columns of bytes, and what their values stand for.
 
-use std::sync::Arc;
-
-use parquet::basic::{Repetition as CrateRepetition, Type as Physical};
-use parquet::column::reader::{ColumnReader, get_column_reader};
-use parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
-use parquet::errors::{ParquetError, Result};
-use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, ColumnPath, Type};
-
+use super::column::{ColumnReader, Entries};
 use super::metadata::{Chunk, Element, Meaning};
-use super::page::{Pages, Shape};
+use super::page::Pages;
+use super::values::{Physical, Values};
 use crate::profile::ColumnType;
 use crate::table::Input;
 use crate::value::{Value, json, time};
 
 /// A column of bytes, as the schema describes it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Leaf {
-    description: ColumnDescPtr,
-    shape: Shape,
+    pub(super) physical: Physical,
+    /// An entry has a value when its definition level is this one.
+    pub(super) max_def: u8,
+    /// How many lists it is in.
+    pub(super) max_rep: u8,
     meaning: Meaning,
 }
 
 impl Leaf {
-    /// A column whose values are there at `max_def`, below `max_rep` repetitions.
-    pub(super) fn new(element: &Element, max_def: i16, max_rep: i16) -> std::result::Result<Self, &'static str> {
-        let (number, physical) = match element.physical {
-            Some(0) => (0, Physical::BOOLEAN),
-            Some(1) => (1, Physical::INT32),
-            Some(2) => (2, Physical::INT64),
-            Some(3) => (3, Physical::INT96),
-            Some(4) => (4, Physical::FLOAT),
-            Some(5) => (5, Physical::DOUBLE),
-            Some(6) => (6, Physical::BYTE_ARRAY),
-            Some(7) => (7, Physical::FIXED_LEN_BYTE_ARRAY),
+    pub(super) fn new(element: &Element, max_def: u8, max_rep: u8) -> Result<Self, &'static str> {
+        let physical = match element.physical {
+            Some(0) => Physical::Boolean,
+            Some(1) => Physical::Int32,
+            Some(2) => Physical::Int64,
+            Some(3) => Physical::Int96,
+            Some(4) => Physical::Float,
+            Some(5) => Physical::Double,
+            Some(6) => Physical::Bytes,
+            Some(7) => match usize::try_from(element.length) {
+                Ok(length @ 1..) => Physical::Fixed(length),
+                _ => return Err("values of fixed length have no length"),
+            },
             _ => return Err("a physical type is unknown"),
         };
-        let length = u64::try_from(element.length).unwrap_or(0);
-        if physical == Physical::FIXED_LEN_BYTE_ARRAY && !(1..=1 << 20).contains(&length) {
-            return Err("values of fixed length have no length");
-        }
-        // Levels are what counts; the crate is told nothing of meanings.
-        let of_type = Type::primitive_type_builder(&element.name, physical)
-            .with_repetition(CrateRepetition::OPTIONAL)
-            .with_length(if physical == Physical::FIXED_LEN_BYTE_ARRAY { element.length } else { -1 })
-            .build()
-            .map_err(|_| "a column of the schema is not valid")?;
-        let path = ColumnPath::new(vec![element.name.clone()]);
-        let description = Arc::new(ColumnDescriptor::new(Arc::new(of_type), max_def, max_rep, path));
-        let shape = Shape { physical: number, length, max_def, max_rep };
-        Ok(Self { description, shape, meaning: element.meaning })
+        Ok(Self { physical, max_def, max_rep, meaning: element.meaning })
     }
 
     /// The type of the values, where the file says so.
     pub(super) fn declared(&self) -> Option<ColumnType> {
-        Some(match (self.shape.physical, self.meaning) {
+        use Physical::{Boolean, Bytes, Double, Fixed, Float, Int32, Int64, Int96};
+        Some(match (self.physical, self.meaning) {
             (_, Meaning::Json) => return None,
-            (_, Meaning::Date) => ColumnType::Date,
-            (3, _) | (_, Meaning::Timestamp(_)) => ColumnType::Timestamp,
-            (1 | 2, Meaning::Time(_)) => ColumnType::Text,
-            (1 | 2 | 6 | 7, Meaning::Decimal(1..)) => ColumnType::Float,
-            (1 | 2 | 6 | 7, Meaning::Decimal(0)) | (1 | 2, _) => ColumnType::Integer,
-            (0, _) => ColumnType::Boolean,
-            (4 | 5, _) | (7, Meaning::Float16) => ColumnType::Float,
-            _ => ColumnType::Text,
+            (Boolean, _) => ColumnType::Boolean,
+            (Int32, Meaning::Date) => ColumnType::Date,
+            (Int96, _) | (Int64, Meaning::Timestamp(_)) => ColumnType::Timestamp,
+            (Int32 | Int64, Meaning::Time(_)) => ColumnType::Text,
+            (Int32 | Int64 | Bytes | Fixed(_), Meaning::Decimal(1..)) => ColumnType::Float,
+            (Bytes | Fixed(_), Meaning::Decimal(0)) | (Int32 | Int64, _) => ColumnType::Integer,
+            (Float | Double, _) | (Fixed(2), Meaning::Float16) => ColumnType::Float,
+            (Bytes | Fixed(_), _) => ColumnType::Text,
         })
     }
 
-    pub(super) fn max_def(&self) -> i16 {
-        self.shape.max_def
-    }
-
     pub(super) fn open(&self, input: Input, chunk: &Chunk, page_limit: usize) -> ColumnReader {
-        get_column_reader(self.description.clone(), Box::new(Pages::new(input, chunk, self.shape, page_limit)))
+        let pages = Pages::new(input, chunk, (self.max_rep > 0, self.max_def > 0), page_limit);
+        ColumnReader::new(self, pages)
     }
-}
-
-/// Some values of a leaf, without the nulls.
-#[derive(Debug, Default)]
-pub(super) enum Values {
-    #[default]
-    None,
-    Boolean(Vec<bool>),
-    Int32(Vec<i32>),
-    Int64(Vec<i64>),
-    Int96(Vec<Int96>),
-    Float(Vec<f32>),
-    Double(Vec<f64>),
-    Bytes(Vec<ByteArray>),
-    Fixed(Vec<FixedLenByteArray>),
-}
-
-/// Some rows of a leaf: for each entry its definition and repetition level, and the values of those that have one.
-#[derive(Debug, Default)]
-pub(super) struct Entries {
-    pub(super) def: Vec<i16>,
-    pub(super) rep: Vec<i16>,
-    pub(super) values: Values,
 }
 
 impl Entries {
-    /// Reads exactly so many rows in place of those that are here.
-    pub(super) fn read(&mut self, reader: &mut ColumnReader, rows: usize) -> Result<()> {
-        macro_rules! read {
-            ($reader:expr, $kind:ident) => {{
-                if !matches!(self.values, Values::$kind(_)) {
-                    self.values = Values::$kind(Vec::new());
-                }
-                let Values::$kind(values) = &mut self.values else { unreachable!("it was set just now") };
-                values.clear();
-                let mut read = 0;
-                while read < rows {
-                    let (def, rep) = (Some(&mut self.def), Some(&mut self.rep));
-                    let (records, _, _) = $reader.read_records(rows - read, def, rep, values)?;
-                    if records == 0 {
-                        return Err(ParquetError::EOF(format!("{} rows are missing", rows - read)));
-                    }
-                    read += records;
-                }
-            }};
-        }
-        self.def.clear();
-        self.rep.clear();
-        match reader {
-            ColumnReader::BoolColumnReader(reader) => read!(reader, Boolean),
-            ColumnReader::Int32ColumnReader(reader) => read!(reader, Int32),
-            ColumnReader::Int64ColumnReader(reader) => read!(reader, Int64),
-            ColumnReader::Int96ColumnReader(reader) => read!(reader, Int96),
-            ColumnReader::FloatColumnReader(reader) => read!(reader, Float),
-            ColumnReader::DoubleColumnReader(reader) => read!(reader, Double),
-            ColumnReader::ByteArrayColumnReader(reader) => read!(reader, Bytes),
-            ColumnReader::FixedLenByteArrayColumnReader(reader) => read!(reader, Fixed),
-        }
-        Ok(())
+    pub(super) fn new(leaf: &Leaf) -> Self {
+        Self { def: Vec::new(), rep: Vec::new(), values: Values::new(leaf.physical) }
     }
 
-    /// How many values there are.
-    pub(super) fn len(&self) -> usize {
-        match &self.values {
-            Values::None => 0,
-            Values::Boolean(values) => values.len(),
-            Values::Int32(values) => values.len(),
-            Values::Int64(values) => values.len(),
-            Values::Int96(values) => values.len(),
-            Values::Float(values) => values.len(),
-            Values::Double(values) => values.len(),
-            Values::Bytes(values) => values.len(),
-            Values::Fixed(values) => values.len(),
-        }
-    }
-
-    /// The value at a place below [`Self::len`]. What has to be written for it goes to `scratch`.
+    /// The value at a place below the number of values. What has to be written for it goes to `scratch`.
     pub(super) fn value<'a>(&'a self, leaf: &Leaf, at: usize, scratch: &'a mut String) -> Value<'a> {
         let meaning = leaf.meaning;
         match &self.values {
-            Values::None => Value::Null,
             Values::Boolean(values) => Value::Boolean(values[at]),
             Values::Int32(values) => match meaning {
                 Meaning::Plain => Value::Integer(i64::from(values[at])),
@@ -164,11 +78,12 @@ impl Entries {
             },
             Values::Int64(values) if meaning == Meaning::Plain => Value::Integer(values[at]),
             Values::Int64(values) => of_integer(values[at], meaning, scratch),
-            Values::Int96(values) => of_int96(&values[at]),
             Values::Float(values) => of_float(values[at], scratch),
             Values::Double(values) => Value::Float(values[at]),
-            Values::Bytes(values) => of_bytes(values[at].data(), meaning, scratch),
-            Values::Fixed(values) => of_bytes(values[at].data(), meaning, scratch),
+            Values::Bytes(texts) => match (leaf.physical, texts.get(at)) {
+                (Physical::Int96, bytes) => of_int96(bytes),
+                (_, bytes) => of_bytes(bytes, meaning, scratch),
+            },
         }
     }
 }
@@ -189,12 +104,13 @@ fn of_integer(value: i64, meaning: Meaning, scratch: &mut String) -> Value<'_> {
 }
 
 /// Nanoseconds of a day, and the day by the Julian calendar.
-fn of_int96(value: &Int96) -> Value<'static> {
+fn of_int96(bytes: &[u8]) -> Value<'static> {
     const EPOCH: i128 = 2_440_588;
     const NANOS_A_DAY: i128 = 86_400_000_000_000;
-    let [low, high, day] = *value.data() else { return Value::Null };
-    let nanos = (u64::from(high) << 32 | u64::from(low)).cast_signed();
-    Value::Timestamp((i128::from(day.cast_signed()) - EPOCH) * NANOS_A_DAY + i128::from(nanos))
+    let Some((nanos, day)) = bytes.split_first_chunk::<8>() else { return Value::Null };
+    let Some(day) = day.first_chunk::<4>() else { return Value::Null };
+    let (nanos, day) = (i64::from_le_bytes(*nanos), i32::from_le_bytes(*day));
+    Value::Timestamp((i128::from(day) - EPOCH) * NANOS_A_DAY + i128::from(nanos))
 }
 
 /// The double that has the same shortest spelling, so that `0.1` is equal in every format.

@@ -1,26 +1,31 @@
 //! Parquet: each column is read by itself, row group after row group, page after page.
 //!
 //! A column of the table is a child of the root of the schema. One that holds a structure, list or map is read as the
-//! JSON text of it. The footer and the pages are read and checked here, their values decoded by the `parquet` crate.
+//! JSON text of it.
+//!
+//! The format is read here from the first byte to the last. The `parquet` crate panics on damaged pages (in version 60,
+//! found by `tests/damage.rs`), and a panic ends the process of whoever profiles a table.
 
 mod codec;
+mod column;
 mod leaf;
 mod metadata;
 mod nested;
+mod packed;
 mod page;
 mod thrift;
+mod values;
 
-use parquet::column::reader::ColumnReader;
-use parquet::errors::ParquetError;
 use rayon::prelude::*;
 
-use super::{Batch, Column, Scan};
+use super::{Batch, Column, Scan, unique};
 use crate::profile::{ColumnType, Problems};
 use crate::table::{Input, Part};
 use crate::value::Value;
 use crate::{Format, Limits, TableError};
 
-use leaf::{Entries, Leaf};
+use column::{ColumnReader, Entries};
+use leaf::Leaf;
 use metadata::{Group, Metadata};
 use nested::{Node, Texts};
 
@@ -46,7 +51,23 @@ pub(crate) struct ParquetScan {
     stride: u64,
 }
 
+/// Why a column cannot be read.
+#[derive(Debug)]
+enum Fault {
+    Io(std::io::Error),
+    Damaged(&'static str),
+    TooLarge(String),
+    Unsupported(String),
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 /// Reads one column.
+#[derive(Debug)]
 struct Source {
     node: Node,
     leaves: Vec<Leaf>,
@@ -72,12 +93,13 @@ impl ParquetScan {
             return Err(TableError::TooManyColumns { part: name, limit: limits.columns });
         }
         let (mut columns, mut sources) = (Vec::new(), Vec::new());
-        for element in &metadata.columns {
+        let names = unique(metadata.columns.iter().map(|element| element.name.clone()));
+        for (element, name) in metadata.columns.iter().zip(names) {
             let mut leaves = Vec::new();
             let node = Node::new(element, &mut leaves).map_err(malformed)?;
             let is_flat = element.physical.is_some() && element.repetition != metadata::Repetition::Repeated;
             let declared = if is_flat { leaves[0].declared() } else { Some(ColumnType::Json) };
-            columns.push(Column { name: element.name.clone(), declared });
+            columns.push(Column { name, declared });
             sources.push(Source { node, leaves, readers: Vec::new(), is_flat });
         }
         metadata.groups.reverse();
@@ -133,24 +155,19 @@ fn encrypted(name: &str) -> TableError {
 
 impl Source {
     /// Reads exactly so many rows.
-    fn read(&mut self, rows: usize, series: &mut Series) -> Result<(), ParquetError> {
-        series.is_flat = self.is_flat;
-        series.leaves.clone_from(&self.leaves);
-        series.entries.resize_with(self.leaves.len(), Entries::default);
+    fn read(&mut self, rows: usize, series: &mut Series) -> Result<(), Fault> {
+        if series.entries.len() != self.leaves.len() {
+            series.is_flat = self.is_flat;
+            series.leaves.clone_from(&self.leaves);
+            series.entries = self.leaves.iter().map(Entries::new).collect();
+        }
         for (reader, entries) in self.readers.iter_mut().zip(&mut series.entries) {
-            entries.read(reader, rows)?;
+            reader.read(rows, entries)?;
         }
         if !self.is_flat {
-            let assembled = series.texts.assemble(&self.node, &self.leaves, &series.entries, rows);
-            assembled.map_err(|reason| ParquetError::General(reason.to_owned()))?;
+            series.texts.assemble(&self.node, &self.leaves, &series.entries, rows).map_err(Fault::Damaged)?;
         }
         Ok(())
-    }
-}
-
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
@@ -168,12 +185,11 @@ impl Scan for ParquetScan {
         batch.series.resize_with(self.sources.len(), Series::default);
         let columns = self.sources.par_iter_mut().zip(&mut batch.series).zip(&self.columns);
         columns.try_for_each(|((source, series), column)| {
-            source.read(rows as usize, series).map_err(|error| match error {
-                ParquetError::NYI(what) => unsupported(&self.name, &what),
-                ParquetError::General(reason) | ParquetError::EOF(reason) => {
-                    malformed(&self.name, &format!("column {:?}: {reason}", column.name))
-                }
-                other => malformed(&self.name, &format!("column {:?}: {other}", column.name)),
+            source.read(rows as usize, series).map_err(|fault| match fault {
+                Fault::Io(source) => TableError::read(&self.name)(source),
+                Fault::Unsupported(what) => unsupported(&self.name, &what),
+                Fault::Damaged(reason) => malformed(&self.name, &format!("column {:?}: {reason}", column.name)),
+                Fault::TooLarge(reason) => malformed(&self.name, &format!("column {:?}: {reason}", column.name)),
             })
         })?;
         self.left -= rows;
@@ -223,13 +239,13 @@ impl Batch for Typed {
             return;
         }
         let mut scratch = String::new();
-        if leaf.max_def() == 0 {
-            for row in 0..entries.len() {
+        if leaf.max_def == 0 {
+            for row in 0..entries.values.len() {
                 each(row, entries.value(leaf, row, &mut scratch));
             }
             return;
         }
-        let rows = entries.def.iter().enumerate().filter(|(_, def)| **def == leaf.max_def());
+        let rows = entries.def.iter().enumerate().filter(|(_, def)| **def == leaf.max_def);
         for (at, (row, _)) in rows.enumerate() {
             each(row, entries.value(leaf, at, &mut scratch));
         }

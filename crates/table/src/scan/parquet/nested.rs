@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::leaf::{Entries, Leaf};
+use super::column::Entries;
+use super::leaf::Leaf;
 use super::metadata::{Element, Meaning, Repetition};
 use crate::value::json;
 
@@ -20,8 +21,8 @@ pub(super) struct Node {
     name: String,
     repetition: Repetition,
     /// The definition level from which on it exists, and the repetition level at which it goes on.
-    def: i16,
-    rep: i16,
+    def: u8,
+    rep: u8,
     /// Its leaves. The first one tells whether it exists.
     leaves: std::ops::Range<usize>,
     content: Content,
@@ -55,7 +56,7 @@ impl Node {
     fn below(
         element: &Element,
         role: Role,
-        (def, rep): (i16, i16),
+        (def, rep): (u8, u8),
         leaves: &mut Vec<Leaf>,
     ) -> Result<Self, &'static str> {
         let (def, rep) = match element.repetition {
@@ -156,11 +157,11 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// The definition level of the next entry of a node.
-    fn level(&self, node: &Node) -> Result<i16, &'static str> {
+    fn level(&self, node: &Node) -> Result<u8, &'static str> {
         let first = node.leaves.start;
         let entries = self.entries.get(first).ok_or(TORN)?;
         // Leaves that are always there have no levels.
-        if self.leaves[first].max_def() == 0 {
+        if self.leaves[first].max_def == 0 {
             return Ok(0);
         }
         entries.def.get(self.places[first].0).copied().ok_or(TORN)
@@ -177,7 +178,7 @@ impl Walk<'_> {
         for leaf in node.leaves.clone() {
             let (entry, value) = &mut self.places[leaf];
             let def = self.entries[leaf].def.get(*entry).ok_or(TORN)?;
-            *value += usize::from(*def == self.leaves[leaf].max_def());
+            *value += usize::from(*def == self.leaves[leaf].max_def);
             *entry += 1;
         }
         Ok(())
@@ -278,7 +279,7 @@ impl Walk<'_> {
     fn write_leaf(&mut self, leaf: usize, out: &mut String) -> Result<(), &'static str> {
         let entries = &self.entries[leaf];
         let (entry, value) = &mut self.places[leaf];
-        if *value >= entries.len() {
+        if *value >= entries.values.len() {
             return Err(TORN);
         }
         json::write_value(entries.value(&self.leaves[leaf], *value, &mut self.scratch), out);

@@ -12,6 +12,7 @@ const MAX_DEPTH: u32 = 64;
 const TRUE: u8 = 1;
 const FALSE: u8 = 2;
 const BYTE: u8 = 3;
+const I16: u8 = 4;
 const I64: u8 = 6;
 const DOUBLE: u8 = 7;
 const BINARY: u8 = 8;
@@ -112,7 +113,7 @@ impl<'a> Field<'_, 'a> {
     pub(super) fn int(self) -> Read<i64> {
         match self.kind {
             BYTE => Ok(i64::from(self.thrift.byte()?.cast_signed())),
-            BYTE..=I64 => self.thrift.zigzag(),
+            I16..=I64 => self.thrift.zigzag(),
             _ => Err("a number is expected"),
         }
     }
@@ -169,7 +170,7 @@ impl<'a> Field<'_, 'a> {
                 let len = self.thrift.varint()?;
                 self.thrift.take(len).map(drop)
             }
-            LIST | SET => self.list(|item| item.skip()),
+            LIST | SET => self.list(skip),
             MAP => self.skip_map(),
             STRUCT => self.structure(|_, field| field.skip()),
             _ => Err("a type is unknown"),
@@ -192,6 +193,11 @@ impl<'a> Field<'_, 'a> {
             })
         })
     }
+}
+
+/// For any lifetime, as a method would not be.
+fn skip(field: Field<'_, '_>) -> Read<()> {
+    field.skip()
 }
 
 #[cfg(test)]
