@@ -24,6 +24,18 @@ impl Timestamp {
         moment.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
     }
 
+    /// A time as other programs write it, in the way of RFC 3339: with up to nine digits of a second, of which six count,
+    /// and with an offset or without. One without is taken as UTC; the second value says whether it had one.
+    #[must_use]
+    pub fn parse_lenient(text: &str) -> Option<(Self, bool)> {
+        if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+            return Some((Self(moment.as_microsecond()), true));
+        }
+        let local = text.parse::<jiff::civil::DateTime>().ok()?;
+        let moment = jiff::tz::Offset::UTC.to_timestamp(local).ok()?;
+        Some((Self(moment.as_microsecond()), false))
+    }
+
     /// Microseconds from `earlier` to `self`; zero where the clock went back.
     #[must_use]
     pub fn since(self, earlier: Self) -> u64 {
@@ -52,5 +64,24 @@ mod tests {
         assert_eq!(Timestamp(1_700_000_000_123_456).rfc3339(), "2023-11-14T22:13:20.123456Z");
         assert_eq!(Timestamp(0).rfc3339(), "1970-01-01T00:00:00.000000Z");
         assert_eq!(Timestamp(i64::MAX).rfc3339(), "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn times_of_others_are_read_with_and_without_offset() {
+        let second = 1_607_000_000_000_000;
+        for (text, micros, zone) in [
+            ("2020-12-03T12:53:20Z", 0, true),
+            ("2020-12-03T12:53:20.123456789Z", 123_456, true),
+            ("2020-12-03T13:53:20.5+01:00", 500_000, true),
+            ("2020-12-03T13:53:20.5+0100", 500_000, true),
+            ("2020-12-03 12:53:20+00:00", 0, true),
+            ("2020-12-03T12:53:20.001", 1_000, false),
+            ("2020-12-03 12:53:20", 0, false),
+        ] {
+            assert_eq!(Timestamp::parse_lenient(text), Some((Timestamp(second + micros), zone)), "{text}");
+        }
+        for bad in ["", "now", "12:53", "2020-13-03T12:53:20Z", "1607000000"] {
+            assert_eq!(Timestamp::parse_lenient(bad), None, "{bad}");
+        }
     }
 }

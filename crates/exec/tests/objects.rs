@@ -398,7 +398,11 @@ fn a_checkout_that_was_changed_is_built_again() {
     fs::set_permissions(path.join("sub/two"), Permissions::from_mode(0o644)).unwrap();
     fs::write(path.join("sub/two"), "3").unwrap();
     assert!(matches!(checkouts.get(&f.store, tree.hash), Err(ObjectError::Altered { .. })));
-    checkouts.tidy(Duration::ZERO).unwrap();
+    let collector = f.store.collector().unwrap().unwrap();
+    let later = std::time::SystemTime::now() + Duration::from_secs(1);
+    for unused in checkouts.unused(later, &std::collections::HashSet::new()).unwrap() {
+        checkouts.remove(&unused, later, &collector).unwrap();
+    }
     assert_eq!(fs::read_dir(f.path("trees")).unwrap().count(), 0);
 }
 
@@ -488,8 +492,9 @@ fn a_collector_of_garbage_sees_and_removes_objects_by_age() {
     assert!(f.store.remove(gone).unwrap() && !f.store.remove(gone).unwrap());
     assert_eq!(f.store.list().map(|object| object.unwrap().hash).collect::<Vec<_>>(), [kept]);
     fs::write(f.path("objects/tmp/left-behind"), "x").unwrap();
-    assert_eq!(f.store.tidy(Duration::from_secs(3600)).unwrap(), 0);
-    assert_eq!(f.store.tidy(Duration::ZERO).unwrap(), 1);
+    assert_eq!(f.store.tidy(before).unwrap(), 0);
+    assert_eq!(f.store.temporary(before + Duration::from_secs(3600)).unwrap(), 1);
+    assert_eq!(f.store.tidy(before + Duration::from_secs(3600)).unwrap(), 1);
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod schema;
 mod shape;
 pub mod source;
 pub(crate) mod suggest;
-mod values;
+pub(crate) mod values;
 pub mod yaml;
 
 use std::collections::HashMap;

@@ -3,23 +3,24 @@
 //! A checkout is a convenience and never the truth: it is looked through before each use, and built again from the
 //! store when it is not exactly what its tree says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use runstone_core::hash::ContentHash;
 use rustix::fs::{AtFlags, Mode, OFlags, Timestamps};
 use rustix::io::Errno;
 use uuid::Uuid;
 
-use super::beneath::Beneath;
+use super::beneath::{Beneath, FileStat};
+use super::collector::Collector;
 use super::error::ObjectError;
 use super::materialize::{Lay, Materializer, SEALED_EXECUTABLE, make_dir};
 use super::remove::remove_folder;
-use super::store::{ObjectStore, SEALED_MODE, is_sealed, rename_new};
+use super::store::{ObjectStore, SEALED_MODE, State, is_sealed, rename_new};
 use super::tree::TreeItem;
 use super::walk::{self, Limits, Listable, Listing};
 
@@ -66,15 +67,17 @@ impl Checkouts {
         let name = tree.to_hex();
         let path = self.root.join(&name);
         for _ in 0..ATTEMPTS {
-            if self.is_intact(store, tree, &name)? {
-                self.touch(&name);
+            // Touched first: from then on nobody takes it away.
+            if self.touch(store, &name)? && self.is_intact(store, tree, &name)? {
                 return Ok(path);
             }
             let built = self.build(store, tree)?;
             match rename_new(&self.fd, &*built, &self.fd, &name) {
                 Ok(()) => return Ok(path),
                 // Either another process was first, or a damaged one is in the way.
-                Err(Errno::EXIST) if self.is_intact(store, tree, &name)? => return Ok(path),
+                Err(Errno::EXIST) if self.touch(store, &name)? && self.is_intact(store, tree, &name)? => {
+                    return Ok(path);
+                }
                 Err(Errno::EXIST) => drop(self.put_aside(&name)?),
                 Err(errno) => return Err(ObjectError::io("rename to", path, errno)),
             }
@@ -137,15 +140,19 @@ impl Checkouts {
         Ok(true)
     }
 
-    /// The folder's own time says when it was last used; its files' times are their seal.
-    fn touch(&self, name: &str) {
+    /// The folder's own time says when it was last used; its files' times are their seal. False where it is not there.
+    fn touch(&self, store: &ObjectStore, name: &str) -> Result<bool, ObjectError> {
+        let _inside = store.enter()?;
         let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
         let times = Timestamps { last_access: now, last_modification: now };
-        // Best effort: at worst the checkout is tidied away early and built again.
-        let _ = rustix::fs::utimensat(&self.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW);
+        match rustix::fs::utimensat(&self.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(ObjectError::io("set the time of", self.root.join(name), errno)),
+        }
     }
 
-    /// Takes a checkout out of use, and says what it is called now. Its files stay until [`tidy`](Self::tidy).
+    /// Takes a checkout out of use, and says what it is called now. Its files stay until [`remove`](Self::remove).
     fn put_aside(&self, name: &str) -> Result<String, ObjectError> {
         let aside = format!("{ASIDE}{}", Uuid::now_v7());
         match rustix::fs::renameat(&self.fd, name, &self.fd, &*aside) {
@@ -154,25 +161,104 @@ impl Checkouts {
         }
     }
 
-    /// Removes what nobody asked for, and what builders left behind, for at least `age`: longer than any attempt. Returns
-    /// how many folders went. The space of an object is free when its last checkout is gone, too.
+    /// Checkouts that nobody asked for since `before`, and what builders left behind by then. Those of `keep` are left out, as
+    /// they may be in use for longer.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn unused(&self, before: SystemTime, keep: &HashSet<ContentHash>) -> Result<Vec<Unused>, ObjectError> {
+        let mut unused = Vec::new();
+        for entry in std::fs::read_dir(&self.root).map_err(ObjectError::at("list", &self.root))? {
+            let entry = entry.map_err(ObjectError::at("list", &self.root))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let tree = name.parse().ok();
+            let used = entry.metadata().and_then(|stat| stat.modified());
+            if used.is_ok_and(|used| used < before) && tree.is_none_or(|tree| !keep.contains(&tree)) {
+                unused.push(Unused { name });
+            }
+        }
+        unused.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(unused)
+    }
+
+    /// The checkout of a tree, where there is one.
+    #[must_use]
+    pub fn of(&self, tree: ContentHash) -> Option<Unused> {
+        let name = tree.to_hex();
+        self.root.join(&name).is_dir().then_some(Unused { name })
+    }
+
+    /// The files of a checkout.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn files(&self, unused: &Unused) -> Result<Vec<Linked>, ObjectError> {
+        let dir = match Beneath::open(&self.root.join(&unused.name)) {
+            Err(ObjectError::Missing { .. }) => return Ok(Vec::new()),
+            dir => dir?,
+        };
+        let listing = walk::list(&dir, Limits::NONE, &|_, _, _| true)?;
+        let entries = listing.dirs.iter().flat_map(|listed| &listed.entries);
+        let files = entries.filter(|entry| matches!(entry.what, Listable::File(_)));
+        Ok(files.map(|entry| Linked::of(&entry.stat)).collect())
+    }
+
+    /// Removes a checkout, unless somebody asked for it since `before`. Returns how many bytes that freed; none where it was
+    /// spared or gone. The space of an object is free when its last checkout is gone, too.
     ///
     /// # Errors
     /// Failed system calls.
-    pub fn tidy(&self, age: Duration) -> Result<u64, ObjectError> {
-        let mut removed = 0;
-        for entry in std::fs::read_dir(&self.root).map_err(ObjectError::at("list", &self.root))? {
-            let entry = entry.map_err(ObjectError::at("list", &self.root))?;
-            let used = entry.metadata().and_then(|stat| stat.modified());
-            let Ok(used) = used else { continue };
-            if SystemTime::now().duration_since(used).is_ok_and(|unused| unused >= age) {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                // No one is to find it half removed.
-                let aside = if name.starts_with(ASIDE) { name } else { self.put_aside(&name)? };
-                remove_folder(&self.root.join(aside))?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+    pub fn remove(
+        &self,
+        unused: &Unused,
+        before: SystemTime,
+        collector: &Collector<'_>,
+    ) -> Result<Option<u64>, ObjectError> {
+        // No one is to find it half removed, or gone after having touched it.
+        let path = self.root.join(&unused.name);
+        let aside = collector.alone(|| match path.metadata().and_then(|stat| stat.modified()) {
+            Ok(used) if used < before => self.put_aside(&unused.name).map(Some),
+            _ => Ok(None),
+        })?;
+        let Some(name) = aside else { return Ok(None) };
+        let files = self.files(&Unused { name: name.clone() })?;
+        remove_folder(&self.root.join(name))?;
+        Ok(Some(files.iter().filter(|file| file.links == 1).map(|file| file.size).sum()))
+    }
+}
+
+/// A checkout that may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unused {
+    name: String,
+}
+
+/// A file, and how many names it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Linked {
+    /// Device and inode.
+    pub id: (u64, u64),
+    /// Its names.
+    pub links: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl Linked {
+    fn of(stat: &FileStat) -> Self {
+        Self { id: (stat.dev, stat.ino), links: stat.links, size: stat.size }
+    }
+}
+
+impl ObjectStore {
+    /// An object as a file; none where it is not there.
+    ///
+    /// # Errors
+    /// When its state cannot be had.
+    pub fn linked(&self, hash: ContentHash) -> Result<Option<Linked>, ObjectError> {
+        Ok(match self.state(hash)? {
+            State::Missing => None,
+            State::Sealed(stat) | State::Unsealed(stat) => Some(Linked::of(&stat)),
+        })
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Which objects are needed is known elsewhere; this only lists and removes.
 
-use std::fs::DirEntry;
+use std::fs::{DirEntry, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use runstone_core::hash::ContentHash;
@@ -22,7 +22,7 @@ pub struct ObjectInfo {
     pub hash: ContentHash,
     /// Bytes stored: of a tree node, its encoding.
     pub size: u64,
-    /// When it was put here, confirmed, or linked last. Objects younger than the longest attempt must be spared.
+    /// When it was put here, confirmed, or linked last. A [`Collector`](super::Collector) spares what is young.
     pub changed: SystemTime,
 }
 
@@ -96,22 +96,42 @@ impl ObjectStore {
         Ok(bytes)
     }
 
-    /// Removes temporary files that nobody changed for `age`, which must be longer than anything takes that still
-    /// writes one. Returns how many.
+    /// How many bytes [`tidy`](Self::tidy) would free.
     ///
     /// # Errors
     /// Failed system calls.
-    pub fn tidy(&self, age: Duration) -> Result<u64, ObjectError> {
-        let mut removed = 0;
+    pub fn temporary(&self, before: SystemTime) -> Result<u64, ObjectError> {
+        let left = self.left_behind(before)?;
+        Ok(left.iter().map(|(_, stat)| if stat.nlink() == 1 { stat.len() } else { 0 }).sum())
+    }
+
+    /// Temporary files that nobody changed since.
+    fn left_behind(&self, before: SystemTime) -> Result<Vec<(PathBuf, Metadata)>, ObjectError> {
+        let mut left = Vec::new();
         let tmp = self.root().join("tmp");
         for entry in read_dir(&tmp)? {
             let Some(entry) = present(entry, &tmp)? else { continue };
             let Some(stat) = present(entry.metadata(), &tmp)? else { continue };
-            if SystemTime::now().duration_since(changed(&stat)).is_ok_and(|idle| idle >= age) {
-                removed += u64::from(present(std::fs::remove_file(entry.path()), &entry.path())?.is_some());
+            if changed(&stat) < before {
+                left.push((entry.path(), stat));
             }
         }
-        Ok(removed)
+        Ok(left)
+    }
+
+    /// Removes temporary files that nobody changed since `before`, when nobody was there who still writes one. Returns how many
+    /// bytes that freed.
+    ///
+    /// # Errors
+    /// Failed system calls.
+    pub fn tidy(&self, before: SystemTime) -> Result<u64, ObjectError> {
+        let mut freed = 0;
+        for (path, stat) in self.left_behind(before)? {
+            if present(std::fs::remove_file(&path), &path)?.is_some() && stat.nlink() == 1 {
+                freed += stat.len();
+            }
+        }
+        Ok(freed)
     }
 }
 
@@ -138,7 +158,7 @@ fn info(prefix: &str, folder: &Path, entry: io::Result<DirEntry>) -> Result<Opti
 }
 
 /// The time of change: the time of modification is the seal.
-fn changed(stat: &std::fs::Metadata) -> SystemTime {
+fn changed(stat: &Metadata) -> SystemTime {
     let seconds = Duration::from_secs(u64::try_from(stat.ctime()).unwrap_or(0));
     SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(stat.ctime_nsec()).unwrap_or(0))
 }

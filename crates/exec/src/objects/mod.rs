@@ -10,10 +10,12 @@
 pub(crate) mod beneath;
 mod checkout;
 mod collect;
+mod collector;
 mod contents;
 mod difference;
 mod digest;
 mod error;
+mod gate;
 mod inventory;
 mod materialize;
 mod read;
@@ -27,8 +29,9 @@ pub mod tree;
 pub(crate) mod walk;
 
 pub use beneath::{FileKind, FileStat};
-pub use checkout::Checkouts;
+pub use checkout::{Checkouts, Linked, Unused};
 pub use collect::{Collected, Expect, ObjectKind};
+pub use collector::{Collector, Removal};
 pub use contents::Reached;
 pub use difference::CountsAsSame;
 pub use error::ObjectError;

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::beneath::{FileKind, FileStat};
 use super::error::ObjectError;
+use super::gate::{Gate, Inside};
 use super::sync::{Batch, Staged};
 use super::tree;
 
@@ -43,6 +44,7 @@ pub struct ObjectStore {
     pub(super) fd: OwnedFd,
     pub(super) tmp: OwnedFd,
     marker: Uuid,
+    gate: Gate,
     /// What this process published and did not seal yet: right in content, not known to be durable.
     pending: Mutex<HashSet<ContentHash>>,
     poisoned: AtomicBool,
@@ -87,6 +89,7 @@ impl ObjectStore {
             fd: open(root)?,
             tmp: open(&root.join(TMP))?,
             marker,
+            gate: Gate::open(root).map_err(ObjectError::at("open", root))?,
             pending: Mutex::default(),
             poisoned: AtomicBool::new(false),
         })
@@ -139,6 +142,7 @@ impl ObjectStore {
     /// Whether the object is there already, durable or about to be made so by `batch`. Its time of change becomes
     /// now, so that a clean-up that spares young objects spares it.
     pub(super) fn confirm(&self, hash: ContentHash, size: u64, batch: &mut Batch) -> Result<bool, ObjectError> {
+        let _inside = self.enter()?;
         match self.state(hash)? {
             State::Sealed(stat) if stat.size == size => self.rejuvenate(hash),
             State::Unsealed(stat) if stat.size == size && self.pending().contains(&hash) => {
@@ -163,8 +167,13 @@ impl ObjectStore {
         self.set_times(hash, &sealed_times())
     }
 
+    /// Waits until nothing is being removed; nothing is until the answer is dropped.
+    pub(super) fn enter(&self) -> Result<Inside<'_>, ObjectError> {
+        self.gate.enter().map_err(ObjectError::at("lock", &self.root))
+    }
+
     /// Makes the time of change now and leaves the seal as it is, or as it is broken. False when the object is gone.
-    fn rejuvenate(&self, hash: ContentHash) -> Result<bool, ObjectError> {
+    pub(super) fn rejuvenate(&self, hash: ContentHash) -> Result<bool, ObjectError> {
         let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
         let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
         self.set_times(hash, &Timestamps { last_access: now, last_modification: omit })

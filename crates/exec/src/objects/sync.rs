@@ -103,10 +103,13 @@ impl ObjectStore {
                 sync_at(&self.tmp, &staged.name, &self.path(staged.hash))?;
             }
         }
+        // A collector that looks at what is replaced must not remove what replaces it.
+        let inside = self.enter()?;
         for staged in &batch.staged {
             rustix::fs::renameat(&self.tmp, &*staged.name, &self.fd, object_name(staged.hash))
                 .map_err(ObjectError::at("rename to", &self.path(staged.hash)))?;
         }
+        drop(inside);
         let named = if all_at_once { &[] } else { batch.published.as_slice() };
         let folders: BTreeSet<_> =
             named.iter().chain(batch.staged.iter().map(|staged| &staged.hash)).map(|hash| fan(*hash)).collect();
