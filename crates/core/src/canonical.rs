@@ -15,7 +15,7 @@ mod diff;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use cbor::{DecodeError, DecodeErrorKind, decode, encode};
+pub use cbor::{DecodeError, DecodeErrorKind, decode, encode, view};
 pub use diff::{Change, Path, PathSegment, diff};
 
 /// How deep lists and maps may nest; a scalar has depth 0. Whoever builds a [`Value`] of something a user wrote
@@ -43,6 +43,53 @@ pub enum Value {
     List(Vec<Value>),
     /// Named values; their order means nothing.
     Map(BTreeMap<String, Value>),
+}
+
+/// A [`Value`] in the bytes it was read from.
+#[derive(Debug, Clone)]
+pub enum View<'b> {
+    /// Nothing.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A finite 64-bit float.
+    Float(f64),
+    /// Text.
+    Text(&'b str),
+    /// Bytes.
+    Bytes(&'b [u8]),
+    /// Values in a meaningful order.
+    List(Vec<View<'b>>),
+    /// Named values, each name once, in the order of their encoded names.
+    Map(Vec<(&'b str, View<'b>)>),
+}
+
+impl View<'_> {
+    /// The entry of a map, found by looking at one after the other; `None` where there is none, or where this is no map.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Map(entries) => entries.iter().find(|(name, _)| *name == key).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    /// The value by itself.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(value),
+            Self::Int(value) => Value::Int(value),
+            Self::Float(value) => Value::Float(value),
+            Self::Text(text) => Value::text(text),
+            Self::Bytes(bytes) => Value::bytes(bytes),
+            Self::List(values) => Value::list(values.into_iter().map(Self::into_value)),
+            Self::Map(entries) => Value::map(entries.into_iter().map(|(key, value)| (key, value.into_value()))),
+        }
+    }
 }
 
 impl Value {

@@ -24,6 +24,7 @@ pub mod partition;
 pub mod record;
 pub mod reference;
 pub mod reproduction;
+pub mod retention;
 pub mod scalar;
 pub mod schedule;
 pub mod select;

@@ -129,6 +129,18 @@ states! {
     }
 }
 
+impl AttemptState {
+    /// Whether it succeeded, once it has ended.
+    #[must_use]
+    pub const fn outcome(self) -> Option<bool> {
+        match self {
+            Self::Assigned | Self::Running => None,
+            Self::Succeeded => Some(true),
+            Self::Failed => Some(false),
+        }
+    }
+}
+
 states! {
     /// What kind of content a hash names.
     ContentKind {
@@ -261,6 +273,8 @@ pub struct AttemptRecord {
     pub created: Timestamp,
     /// How it ended, once it has.
     pub end: Option<AttemptEnd>,
+    /// Whether later runs may take its result; never before it succeeded.
+    pub reusable: bool,
     /// For kind `reuse`: the attempt that did the work.
     pub reused_from: Option<NodeId>,
 }

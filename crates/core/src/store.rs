@@ -12,12 +12,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::hash::{ContentHash, Fingerprint};
+use crate::lineage::asserted::AssertedStore;
 use crate::lineage::store::LineageStore;
 use crate::record::{
     AttemptEnd, AttemptKind, AttemptRecord, ContentKind, DatasetRecord, EventRecord, Lineage, MaterializationRecord,
     Metric, NodeId, RunEnvironment, RunId, RunRecord, RunState, TaskRecord, TaskState, Trust,
 };
 pub use crate::reference::{ParseRefError, RunRef, VersionRef};
+use crate::retention::store::RetentionStore;
 use crate::service::record::Claim;
 use crate::service::store::ServiceStore;
 use crate::time::Timestamp;
@@ -419,7 +421,7 @@ pub struct StoredObject {
 }
 
 /// A place that remembers one project.
-pub trait Store: LineageStore + ServiceStore + Send {
+pub trait Store: LineageStore + AssertedStore + RetentionStore + ServiceStore + Send {
     /// Puts a run and its tasks on record, owned by the caller with epoch 1, and gives it the next number, or that of its
     /// submission, which is `running` from then on.
     ///

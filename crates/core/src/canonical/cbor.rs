@@ -2,9 +2,7 @@
 //!
 //! Only what a [`Value`] can hold exists here: no tags, no indefinite lengths, no undefined, no half floats.
 
-use std::collections::BTreeMap;
-
-use super::{MAX_DEPTH, Value};
+use super::{MAX_DEPTH, Value, View};
 
 /// Major types of RFC 8949 § 3.1, already shifted to the upper three bits of a head.
 const UNSIGNED: u8 = 0 << 5;
@@ -153,6 +151,14 @@ pub enum DecodeErrorKind {
 /// [`DecodeError`] for everything that [`encode`] would not have written, so that a decoded value always has
 /// exactly the bytes it came from.
 pub fn decode(bytes: &[u8]) -> Result<Value, DecodeError> {
+    view(bytes).map(View::into_value)
+}
+
+/// As [`decode`], without copying anything: for whoever looks at many values once.
+///
+/// # Errors
+/// As [`decode`].
+pub fn view(bytes: &[u8]) -> Result<View<'_>, DecodeError> {
     let mut reader = Reader { bytes, at: 0 };
     let value = reader.value(0)?;
     if reader.at < bytes.len() {
@@ -168,17 +174,17 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Reads one item; recursion is bounded by [`MAX_DEPTH`].
-    fn value(&mut self, depth: usize) -> Result<Value, DecodeError> {
+    fn value(&mut self, depth: usize) -> Result<View<'a>, DecodeError> {
         let start = self.at;
         let fail = |kind| Err(DecodeError { offset: start, kind });
         let [head] = self.array()?;
         match head {
-            FALSE => return Ok(Value::Bool(false)),
-            TRUE => return Ok(Value::Bool(true)),
-            NULL => return Ok(Value::Null),
+            FALSE => return Ok(View::Bool(false)),
+            TRUE => return Ok(View::Bool(true)),
+            NULL => return Ok(View::Null),
             FLOAT64 => {
                 let value = f64::from_bits(u64::from_be_bytes(self.array()?));
-                return if value.is_finite() { Ok(Value::Float(value)) } else { fail(DecodeErrorKind::NotFinite) };
+                return if value.is_finite() { Ok(View::Float(value)) } else { fail(DecodeErrorKind::NotFinite) };
             }
             _ => {}
         }
@@ -192,29 +198,29 @@ impl<'a> Reader<'a> {
         let argument = self.argument(head, start)?;
         match major {
             UNSIGNED | NEGATIVE => match (i64::try_from(argument), major) {
-                (Ok(value), UNSIGNED) => Ok(Value::Int(value)),
-                (Ok(value), _) => Ok(Value::Int(!value)),
+                (Ok(value), UNSIGNED) => Ok(View::Int(value)),
+                (Ok(value), _) => Ok(View::Int(!value)),
                 (Err(_), _) => fail(DecodeErrorKind::IntRange),
             },
-            BYTES => Ok(Value::Bytes(self.take(argument, start)?.to_vec())),
-            TEXT => Ok(Value::Text(self.text(argument, start)?.to_owned())),
+            BYTES => Ok(View::Bytes(self.take(argument, start)?)),
+            TEXT => Ok(View::Text(self.text(argument, start)?)),
             LIST => self.list(argument, depth, start),
             _ => self.map(argument, depth, start),
         }
     }
 
-    fn list(&mut self, len: u64, depth: usize, start: usize) -> Result<Value, DecodeError> {
+    fn list(&mut self, len: u64, depth: usize, start: usize) -> Result<View<'a>, DecodeError> {
         let len = self.fits(len, start)?;
         let mut values = Vec::with_capacity(len.min(TRUSTED_CAPACITY));
         for _ in 0..len {
             values.push(self.value(depth + 1)?);
         }
-        Ok(Value::List(values))
+        Ok(View::List(values))
     }
 
-    fn map(&mut self, len: u64, depth: usize, start: usize) -> Result<Value, DecodeError> {
+    fn map(&mut self, len: u64, depth: usize, start: usize) -> Result<View<'a>, DecodeError> {
         let len = self.fits(len, start)?;
-        let mut entries = BTreeMap::new();
+        let mut entries = Vec::with_capacity(len.min(TRUSTED_CAPACITY));
         let mut previous: Option<&str> = None;
         for _ in 0..len {
             let start = self.at;
@@ -228,9 +234,9 @@ impl<'a> Reader<'a> {
                 return Err(DecodeError { offset: start, kind: DecodeErrorKind::KeyOrder });
             }
             previous = Some(key);
-            entries.insert(key.to_owned(), self.value(depth + 1)?);
+            entries.push((key, self.value(depth + 1)?));
         }
-        Ok(Value::Map(entries))
+        Ok(View::Map(entries))
     }
 
     /// The argument of a head that was just read: its low bits, or the bytes after it.

@@ -9,7 +9,7 @@
 
 use uuid::Uuid;
 
-use crate::canonical::{self, Value};
+use crate::canonical::{self, Value, View};
 use crate::hash::{ContentHash, Fingerprint};
 use crate::record::{
     AttemptEnd, AttemptRecord, ConsumedRecord, ContentKind, MaterializationRecord, Metric, NodeId, RunRecord,
@@ -113,6 +113,7 @@ impl Statement<'_> {
             ("state", Value::text(attempt.state.as_str())),
             ("fingerprint", Value::bytes(*attempt.fingerprint.as_bytes())),
             ("created", Value::Int(attempt.created.0)),
+            ("reusable", Value::Bool(attempt.reusable)),
         ];
         fields.extend(attempt.end.as_ref().map(|end| ("end", end_value(end))));
         fields.extend(self.reused_from.map(|uuid| ("reused_from", Value::text(uuid.to_string()))));
@@ -232,15 +233,15 @@ impl Stated {
     ///
     /// # Errors
     /// [`NotAStatement`] names the first field that is missing or not what it should be.
-    pub fn read(value: &Value) -> Result<Self, NotAStatement> {
+    pub fn read(value: &View<'_>) -> Result<Self, NotAStatement> {
         let (step, cell) = (text(value, "step")?, text(value, "cell")?);
         let task = crate::cell::task_name(step, cell);
         let list = |field: &'static str| match value.get(field) {
-            Some(Value::List(entries)) => Ok(entries),
+            Some(View::List(entries)) => Ok(entries),
             _ => Err(NotAStatement(field)),
         };
-        let input = |entry: &Value| Ok((NodeId(int(entry, "node")?), content(entry, "hash")?));
-        let output = |entry: &Value| {
+        let input = |entry: &View<'_>| Ok((NodeId(int(entry, "node")?), content(entry, "hash")?));
+        let output = |entry: &View<'_>| {
             let kind = ContentKind::parse(text(entry, "kind")?).ok_or(NotAStatement("kind"))?;
             let size = u64::try_from(int(entry, "size")?).map_err(|_| NotAStatement("size"))?;
             Ok((NodeId(int(entry, "node")?), content(entry, "hash")?, kind, size))
@@ -258,27 +259,27 @@ impl Stated {
     }
 }
 
-fn text<'v>(value: &'v Value, field: &'static str) -> Result<&'v str, NotAStatement> {
+fn text<'v>(value: &'v View<'_>, field: &'static str) -> Result<&'v str, NotAStatement> {
     match value.get(field) {
-        Some(Value::Text(text)) => Ok(text),
+        Some(View::Text(text)) => Ok(text),
         _ => Err(NotAStatement(field)),
     }
 }
 
-fn int(value: &Value, field: &'static str) -> Result<i64, NotAStatement> {
+fn int(value: &View<'_>, field: &'static str) -> Result<i64, NotAStatement> {
     match value.get(field) {
-        Some(Value::Int(number)) => Ok(*number),
+        Some(View::Int(number)) => Ok(*number),
         _ => Err(NotAStatement(field)),
     }
 }
 
-fn bytes(value: &Value, field: &'static str) -> Result<[u8; 32], NotAStatement> {
+fn bytes(value: &View<'_>, field: &'static str) -> Result<[u8; 32], NotAStatement> {
     match value.get(field) {
-        Some(Value::Bytes(bytes)) => bytes.as_slice().try_into().map_err(|_| NotAStatement(field)),
+        Some(View::Bytes(bytes)) => (*bytes).try_into().map_err(|_| NotAStatement(field)),
         _ => Err(NotAStatement(field)),
     }
 }
 
-fn content(value: &Value, field: &'static str) -> Result<ContentHash, NotAStatement> {
+fn content(value: &View<'_>, field: &'static str) -> Result<ContentHash, NotAStatement> {
     bytes(value, field).map(ContentHash::from_bytes)
 }

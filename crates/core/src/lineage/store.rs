@@ -24,6 +24,9 @@ pub struct Closure {
 /// Edges of the graph, for whoever keeps it in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edges {
+    /// Attempts, by id: whether they succeeded, and none while they have not ended. Those that did not succeed read and made
+    /// nothing, as far as a walk is concerned.
+    pub attempts: Vec<(NodeId, Option<bool>)>,
     /// What attempts read: (publication, attempt), by attempt.
     pub consumed: Vec<(NodeId, NodeId)>,
     /// What attempts published: (attempt, publication), by publication.
@@ -175,11 +178,17 @@ pub trait LineageStore {
     /// As above.
     fn reported(&mut self, attempts: &[NodeId]) -> Result<Vec<(NodeId, Value)>>;
 
-    /// Edges whose later end has an id after this one, for at most so many ids.
+    /// Attempts with an id after this one, and edges whose later end has one, for at most so many ids.
     ///
     /// # Errors
     /// As above.
     fn edges(&mut self, after: NodeId, ids: u32) -> Result<Edges>;
+
+    /// Those of these attempts that have ended, in the order of ids: whether they succeeded.
+    ///
+    /// # Errors
+    /// As above.
+    fn ended(&mut self, attempts: &[NodeId]) -> Result<Vec<(NodeId, bool)>>;
 
     /// How far the record goes.
     ///
@@ -187,8 +196,8 @@ pub trait LineageStore {
     /// As above.
     fn horizon(&mut self) -> Result<Horizon>;
 
-    /// The attempt that stood before this one for the same step and cell of the pipeline, in an earlier run: the newest
-    /// that succeeded, else the newest of any state.
+    /// The attempt that stood before this one for the same step and cell of the pipeline, in an earlier run: of those of
+    /// the same partition, where there are any, the newest that succeeded, else the newest of any state.
     ///
     /// # Errors
     /// As above.
@@ -252,18 +261,13 @@ pub trait LineageStore {
     /// As above.
     fn log_leaves_of(&mut self, attempts: &[NodeId]) -> Result<Vec<LogLeaf>>;
 
-    /// Appends leaves to a log of this size: attempt and record. False, and nothing is changed, where somebody else
-    /// appended meanwhile.
+    /// Appends leaves, which are attempt and record, with the checkpoint that signs the log up to the last of them: there is
+    /// no moment at which a log is not signed. False, and nothing is changed, where the log has another size than the
+    /// checkpoint without these leaves, because somebody else appended meanwhile.
     ///
     /// # Errors
     /// As above.
-    fn append_log(&mut self, size: u64, leaves: &[(NodeId, Vec<u8>)]) -> Result<bool>;
-
-    /// Puts a checkpoint on record, unless there is one of its size.
-    ///
-    /// # Errors
-    /// As above.
-    fn add_checkpoint(&mut self, checkpoint: &CheckpointRecord) -> Result<bool>;
+    fn append_log(&mut self, leaves: &[(NodeId, Vec<u8>)], checkpoint: &CheckpointRecord) -> Result<bool>;
 
     /// Checkpoints, largest first, at most so many.
     ///

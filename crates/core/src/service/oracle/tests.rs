@@ -140,6 +140,7 @@ fn attempt(run: i64, number: u32, state: AttemptState) -> AttemptRecord {
         fingerprint: Fingerprint::from_bytes([0; 32]),
         created: Timestamp(0),
         end: is_over.then_some(end),
+        reusable: state == AttemptState::Succeeded,
         reused_from: None,
     }
 }

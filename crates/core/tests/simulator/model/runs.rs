@@ -135,6 +135,7 @@ impl Model {
             fingerprint: start.fingerprint,
             created: now,
             end: None,
+            reusable: false,
             reused_from: None,
         });
         self.tell(run, "attempt_assigned", Some(start.task), Some(id));
