@@ -1,6 +1,7 @@
 //! Folds the events of a run into the rows they tell of, to hold the one against the other. The same for every database.
 
-use runstone_core::record::{EventRecord, NodeId, RunRecord, TaskRecord, TaskState};
+use runstone_core::record::{EventRecord, NodeId, RunRecord, RunState, TaskRecord, TaskState};
+use runstone_core::time::Timestamp;
 use serde_json::Value;
 
 /// A task as its events tell it.
@@ -17,18 +18,23 @@ struct Told {
 struct Story {
     state: String,
     reason: Option<String>,
+    ended: Option<Timestamp>,
     epoch: i64,
     cancel: Option<String>,
     tasks: Vec<Told>,
 }
 
-/// What the events of a run tell otherwise than its rows: one sentence for each difference. Nothing where the first of the
-/// events has expired.
+/// What the events of a run tell otherwise than its rows: one sentence for each difference. The events of a run that is over
+/// may have expired, all of them at once; where it was taken up again since, the story goes on from there.
 pub(crate) fn differences(run: &RunRecord, tasks: &[TaskRecord], events: &[EventRecord]) -> Vec<String> {
-    if events.first().is_none_or(|event| event.kind != "run_created") {
-        return Vec::new();
-    }
     let name = format!("run #{}", run.number);
+    match events.first() {
+        None if run.state != RunState::Running => return Vec::new(),
+        None => return vec![format!("{name} is going on and has no events")],
+        Some(event) if event.kind == "run_taken_over" && event.body["reopened"] == true => return Vec::new(),
+        Some(event) if event.kind == "run_created" => {}
+        Some(event) => return vec![format!("{name}: events are gone that were before event {}", event.id)],
+    }
     let mut story = Story::default();
     for event in events {
         if story.hear(event).is_none() {
@@ -44,6 +50,7 @@ pub(crate) fn differences(run: &RunRecord, tasks: &[TaskRecord], events: &[Event
     };
     differ(format!("{name}: its state"), &story.state.as_str(), &run.state.as_str());
     differ(format!("{name}: its reason"), &story.reason, &run.reason);
+    differ(format!("{name}: its end"), &story.ended, &run.ended);
     differ(format!("{name}: its epoch"), &story.epoch, &run.epoch);
     differ(format!("{name}: its request to cancel"), &story.cancel, &run.cancel);
     differ(format!("{name}: the number of tasks"), &story.tasks.len(), &tasks.len());
@@ -74,7 +81,10 @@ impl Story {
                 (body["first"].as_u64()? == self.tasks.len() as u64).then_some(())?;
                 self.add(body["count"].as_u64()?)?;
             }
-            "run_ended" => (self.state, self.reason) = (text(body, "state")?, text(body, "reason")),
+            "run_ended" => {
+                (self.state, self.reason) = (text(body, "state")?, text(body, "reason"));
+                self.ended = Some(event.at);
+            }
             "cancel_requested" => self.cancel = Some(text(body, "mode")?),
             "run_taken_over" => {
                 self.epoch = body["epoch"].as_i64()?;
@@ -95,7 +105,7 @@ impl Story {
     }
 
     fn reopen(&mut self) {
-        (self.state, self.reason, self.cancel) = ("running".to_owned(), None, None);
+        (self.state, self.reason, self.ended, self.cancel) = ("running".to_owned(), None, None, None);
         let undone = [TaskState::Failed, TaskState::Skipped, TaskState::Cancelled].map(TaskState::as_str);
         for task in &mut self.tasks {
             if undone.contains(&task.state.as_str()) {
@@ -142,7 +152,6 @@ mod tests {
     use super::*;
     use runstone_core::hash::ContentHash;
     use runstone_core::record::{RunEnvironment, RunId, RunState};
-    use runstone_core::time::Timestamp;
     use serde_json::json;
     use uuid::Uuid;
 
@@ -213,7 +222,21 @@ mod tests {
             let found = differences(&run(), &[assigned()], &[created.clone(), bad.clone()]);
             assert!(found.len() == 1 && found[0].contains("cannot be understood"), "{bad:?}: {found:?}");
         }
-        let expired = [event(9, "attempt_finished", Some(0), json!({}))];
-        assert_eq!(differences(&run(), &[assigned()], &expired), Vec::<String>::new());
+    }
+
+    #[test]
+    fn events_expire_as_a_whole_or_not_at_all() {
+        let over = RunRecord { state: RunState::Failed, ..run() };
+        assert_eq!(differences(&over, &[assigned()], &[]), Vec::<String>::new());
+        assert_eq!(differences(&run(), &[assigned()], &[]).len(), 1);
+        let reopened = [event(9, "run_taken_over", None, json!({"epoch": 2, "reopened": true}))];
+        assert_eq!(differences(&run(), &[assigned()], &reopened), Vec::<String>::new());
+        for first in [
+            event(9, "attempt_finished", Some(0), json!({})),
+            event(9, "run_taken_over", None, json!({"epoch": 2, "reopened": false})),
+        ] {
+            let found = differences(&over, &[assigned()], &[first]);
+            assert!(found.len() == 1 && found[0].contains("are gone"), "{found:?}");
+        }
     }
 }

@@ -3,10 +3,14 @@
 //! A scheduler drives a hundred runs with it on a dozen connections. Every call of a store is a transaction of its own,
 //! so it does not matter which connection serves it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use runstone_core::hash::{ContentHash, Fingerprint};
+use runstone_core::lineage::asserted::{
+    AssertedDataset, AssertedDatasetId, AssertedEdge, AssertedEvent, AssertedRun, AssertedRunId, AssertedStore,
+    EdgesOf, NewAssertedEvent, Qualified, Side,
+};
 use runstone_core::lineage::store::{
     CheckpointRecord, Closure, Edges, Horizon, LineageStore, LogLeaf, NewReproduction, ReproductionRecord, Search,
 };
@@ -15,6 +19,8 @@ use runstone_core::record::{
     AttemptRecord, ConsumedRecord, DatasetRecord, EventRecord, Lineage, MaterializationRecord, Metric, NodeId, RunId,
     RunRecord, TaskRecord,
 };
+use runstone_core::retention::Facts;
+use runstone_core::retention::store::{Candidate, Expired, RetentionStore};
 use runstone_core::service::record::{
     BackfillRecord, BackfillState, Claim, DeclaredPipeline, FireDecision, FireOutcome, FireRecord, NewBackfill,
     NewScheduler, NewSubmission, PipelineRecord, PoolRecord, ScheduleId, ScheduleRecord, SchedulerId, SchedulerRecord,
@@ -115,6 +121,18 @@ macro_rules! pass_on {
     };
 }
 
+impl RetentionStore for Shared {
+    pass_on! {
+        retention_facts(marker: Uuid) -> Facts;
+        evict(marker: Uuid, candidates: &[Candidate], now: Timestamp) -> Vec<ContentHash>;
+        revive(marker: Uuid, hashes: &[ContentHash], now: Timestamp) -> ();
+        evicted(hashes: &[ContentHash]) -> HashSet<ContentHash>;
+        other_users(marker: Uuid) -> u64;
+        expirable_events(before: Timestamp) -> Expired;
+        expire_events(before: Timestamp, most_runs: u32) -> Expired;
+    }
+}
+
 impl Store for Shared {
     pass_on! {
         create_run(run: &NewRun) -> i64;
@@ -162,6 +180,7 @@ impl LineageStore for Shared {
         runs_by_id(ids: &[RunId]) -> Vec<RunRecord>;
         reported(attempts: &[NodeId]) -> Vec<(NodeId, serde_json::Value)>;
         edges(after: NodeId, ids: u32) -> Edges;
+        ended(attempts: &[NodeId]) -> Vec<(NodeId, bool)>;
         horizon() -> Horizon;
         preceding(attempt: NodeId) -> Option<AttemptRecord>;
         search(search: &Search) -> Vec<AttemptRecord>;
@@ -173,13 +192,24 @@ impl LineageStore for Shared {
         log_leaves(from: u64, limit: u32) -> Vec<LogLeaf>;
         log_leaves_at(indices: &[u64]) -> Vec<LogLeaf>;
         log_leaves_of(attempts: &[NodeId]) -> Vec<LogLeaf>;
-        append_log(size: u64, leaves: &[(NodeId, Vec<u8>)]) -> bool;
-        add_checkpoint(checkpoint: &CheckpointRecord) -> bool;
+        append_log(leaves: &[(NodeId, Vec<u8>)], checkpoint: &CheckpointRecord) -> bool;
         checkpoints(limit: u32) -> Vec<CheckpointRecord>;
         profiles(publications: &[NodeId]) -> Vec<(NodeId, serde_json::Value)>;
         set_profile(publication: NodeId, profile: &serde_json::Value, now: Timestamp) -> bool;
         add_reproduction(new: &NewReproduction) -> ();
         reproductions(attempts: &[NodeId]) -> Vec<ReproductionRecord>;
+    }
+}
+
+impl AssertedStore for Shared {
+    pass_on! {
+        assert_events(store_marker: Uuid, events: &[NewAssertedEvent], now: Timestamp) -> Vec<bool>;
+        asserted_edges(of: EdgesOf<'_>, side: Side, most: u32) -> Vec<AssertedEdge>;
+        asserted_runs(ids: &[AssertedRunId]) -> Vec<AssertedRun>;
+        asserted_datasets(ids: &[AssertedDatasetId]) -> Vec<AssertedDataset>;
+        asserted_dataset(name: &Qualified) -> Option<AssertedDatasetId>;
+        asserted_columns(runs: &[AssertedRunId]) -> Vec<(AssertedRunId, AssertedDatasetId, serde_json::Value)>;
+        asserted_events(after: i64, limit: u32) -> Vec<AssertedEvent>;
     }
 }
 

@@ -24,6 +24,12 @@ const ROWS: &str = "
     INSERT INTO tag_move VALUES (1, 1, 1, 'ada', 'mill', NULL);
     INSERT INTO tag_target VALUES (1, 1, 8);
     INSERT INTO reproduction VALUES (1, 7, 'same', '{}', 1, 'ada', 'mill');
+    INSERT INTO asserted_run VALUES (1, 1, x'00000000000000000000000000000005', NULL, 'run');
+    INSERT INTO asserted_dataset VALUES (1, 1, 'n', 'a', 1), (2, 1, 'n', 'b', 2);
+    INSERT INTO asserted_event VALUES (1, 1, zeroblob(32), 1, 'run', 'START', 1, 1, 'n', 'j', 2, '{}', NULL);
+    INSERT INTO asserted_edge VALUES (1, 'input', 1, NULL, NULL);
+    INSERT INTO asserted_columns VALUES (1, 1, 1, zeroblob(32), '{}');
+    INSERT INTO asserted_symlink VALUES (1, 1, zeroblob(32), 2);
 ";
 
 /// A statement, and what is said against it.
@@ -58,6 +64,24 @@ const REFUSED: &[(&str, &str)] = &[
     ("DELETE FROM tag_target", "moves of tags stay"),
     ("UPDATE reproduction SET verdict = 'x'", "verdicts never change"),
     ("DELETE FROM reproduction", "verdicts stay"),
+    ("UPDATE asserted_run SET given = 'x'", "never change"),
+    ("DELETE FROM asserted_run", "asserted runs stay"),
+    ("UPDATE asserted_dataset SET name = 'x'", "never change"),
+    ("DELETE FROM asserted_dataset", "asserted datasets stay"),
+    ("UPDATE asserted_event SET time = 2", "never change"),
+    ("DELETE FROM asserted_event", "asserted events stay"),
+    (
+        "INSERT INTO asserted_event VALUES (2, 1, zeroblob(32), 1, 'dataset', NULL, 1, NULL, NULL, NULL, 2, '{}', NULL)",
+        "UNIQUE",
+    ),
+    ("UPDATE asserted_edge SET version = '1'", "never change"),
+    ("DELETE FROM asserted_edge", "asserted edges stay"),
+    ("INSERT INTO asserted_edge VALUES (1, 'input', 1, NULL, NULL)", "UNIQUE"),
+    ("INSERT INTO asserted_edge VALUES (1, 'input', 1, '', NULL)", "CHECK"),
+    ("UPDATE asserted_columns SET body = ''", "never change"),
+    ("DELETE FROM asserted_columns", "asserted columns stay"),
+    ("UPDATE asserted_symlink SET alias_id = 1", "never change"),
+    ("DELETE FROM asserted_symlink", "asserted names stay"),
 ];
 
 #[test]
@@ -74,6 +98,9 @@ fn what_was_decided_stays_decided() {
     }
     // What may change still does.
     connection
-        .execute_batch("UPDATE schedule SET cursor = 21, rev = 4; UPDATE submission SET claims = 6 WHERE number = 2")
+        .execute_batch(
+            "UPDATE schedule SET cursor = 21, rev = 4; UPDATE submission SET claims = 6 WHERE number = 2;
+             UPDATE asserted_dataset SET canonical_id = 1 WHERE id = 2",
+        )
         .unwrap();
 }

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use runstone_core::record::NodeId;
 use runstone_core::store::{Applied, Change, Ownership, RunRef, StoreError};
 use runstone_core::time::Timestamp;
 use runstone_store::{Location, ProjectIdentity, connect, sqlite::OpenError};
@@ -145,10 +146,11 @@ fn the_file_may_be_made_by_many_at_once() {
     }
 }
 
-/// A record as the first version of the schema kept it: a run that is over, and one with an attempt under way.
+/// A record as the first version of the schema kept it: a run that is over, and one with an attempt that failed and
+/// one under way.
 const OLD_RECORD: &str = "
     INSERT INTO project (id, uuid, name, runs) VALUES (1, x'00000000000000000000000000000001', 'p', 2);
-    UPDATE counter SET node = 7, event = 0;
+    UPDATE counter SET node = 7, event = 1;
     INSERT INTO content_store VALUES (1, zeroblob(16));
     INSERT INTO definition VALUES (zeroblob(32), 'steps: {}');
     INSERT INTO run (id, project_id, number, pipeline, definition, definition_path, params, request, trigger, state, created,
@@ -158,10 +160,15 @@ const OLD_RECORD: &str = "
             zeroblob(16), '', '', '', '');
     INSERT INTO derivation VALUES (zeroblob(32), x'00');
     PRAGMA defer_foreign_keys = ON;
-    INSERT INTO task VALUES (x'00000000000000000000000000000002', 0, 'a', '', 'assigned', 1, 7, zeroblob(32), NULL);
+    INSERT INTO task VALUES (x'00000000000000000000000000000002', 0, 'a', '', 'assigned', 2, 7, zeroblob(32), NULL);
     INSERT INTO attempt (id, uuid, project_id, run_id, task_idx, number, pipeline, step, cell, kind, state, fingerprint, reusable,
                          created)
-    VALUES (7, zeroblob(16), 1, x'00000000000000000000000000000002', 0, 1, 'p', 'a', '', 'run', 'assigned', zeroblob(32), 0, 1);
+    VALUES (7, zeroblob(16), 1, x'00000000000000000000000000000002', 0, 2, 'p', 'a', '', 'run', 'assigned', zeroblob(32), 0, 1);
+    INSERT INTO attempt (id, uuid, project_id, run_id, task_idx, number, pipeline, step, cell, kind, state, fingerprint, reusable,
+                         created, started, ended, cause, user_us, system_us, peak_rss, stdout_bytes, stderr_bytes, leftovers)
+    VALUES (5, randomblob(16), 1, x'00000000000000000000000000000002', 0, 1, 'p', 'a', '', 'run', 'failed', zeroblob(32), 0,
+            1, 1, 1, 'lost', 0, 0, 0, 0, 0, 0);
+    INSERT INTO event VALUES (x'00000000000000000000000000000002', 1, 1, 'run_taken_over', NULL, NULL, '{\"reopened\": true}');
 ";
 
 #[test]
@@ -188,9 +195,10 @@ fn an_older_record_is_kept_and_goes_on() {
     let mut store = connect(&Location::Sqlite(path.clone()), &project("p")).unwrap();
     assert_eq!(store.check().unwrap(), Vec::<String>::new());
     let run = store.run(&RunRef::Number(2)).unwrap().unwrap();
-    assert_eq!((run.partition, store.tasks(run.id).unwrap()[0].attempts), (None, 1));
+    assert_eq!((run.partition, store.tasks(run.id).unwrap()[0].attempts), (None, 2));
+    assert_eq!(store.unlogged(9).unwrap(), [NodeId(5)], "what ended before is to be logged as well");
     let owner = Ownership { run: run.id, epoch: 1 };
-    let running = Change::Running { task: 0, number: 1 };
+    let running = Change::Running { task: 0, number: 2 };
     assert_eq!(store.commit(owner, Timestamp(5), &[running]).unwrap(), [Applied::Done]);
     assert!(store.pools().unwrap().is_empty() && store.submission(&RunRef::Latest).unwrap().is_none());
     assert_eq!(store.check().unwrap(), Vec::<String>::new());

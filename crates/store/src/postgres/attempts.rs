@@ -19,7 +19,7 @@ macro_rules! select {
             "SELECT a.id, a.uuid, a.run_id, r.number AS run_number, a.task_idx, a.pipeline, a.step, a.cell, a.number, \
                  a.kind, a.state, a.fingerprint, a.created, a.reused_from, a.started, a.ended, a.cause, a.exit_code, \
                  a.signal, a.message, a.user_us, a.system_us, a.peak_rss, a.stdout_bytes, a.stderr_bytes, a.leftovers, \
-                 a.tainted \
+                 a.tainted, a.reusable \
              FROM attempt a JOIN run r ON r.id = a.run_id ",
             $rest
         )
@@ -46,6 +46,7 @@ pub(super) fn record(row: &PgRow) -> Result<AttemptRecord, TxError> {
         fingerprint: get_fingerprint(row, "fingerprint")?,
         created: get_time(row, "created")?,
         end: ended.map(|ended| end(row, ended.0)).transpose()?,
+        reusable: get(row, "reusable")?,
         reused_from: get::<Option<i64>>(row, "reused_from")?.map(NodeId),
     })
 }

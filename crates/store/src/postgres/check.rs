@@ -106,6 +106,40 @@ const QUESTIONS: &[(&str, &str)] = &[
          WHERE a.project_id = $1 AND m.attempt_id >= m.id",
     ),
     (
+        "versions that are not as old as any of their publications",
+        "SELECT count(*), min(x.name) FROM ( \
+             SELECT d.name || '@v' || v.number AS name FROM dataset d JOIN version v ON v.dataset_id = d.id \
+             LEFT JOIN materialization m ON m.version_id = v.id WHERE d.project_id = $1 \
+             GROUP BY d.name, v.number, v.created HAVING NOT coalesce(bool_or(m.created = v.created), false)) x",
+    ),
+    (
+        "attempts that ended, and are in the log twice or will never be",
+        "SELECT count(*), min(a.id::text) FROM attempt a LEFT JOIN log_leaf l ON l.attempt_id = a.id \
+         LEFT JOIN unlogged u ON u.attempt_id = a.id \
+         WHERE a.project_id = $1 AND a.state IN ('succeeded', 'failed') AND (l.idx IS NULL) = (u.attempt_id IS NULL)",
+    ),
+    (
+        "attempts that are live, and in the log",
+        "SELECT count(*), min(a.id::text) FROM attempt a LEFT JOIN log_leaf l ON l.attempt_id = a.id \
+         LEFT JOIN unlogged u ON u.attempt_id = a.id \
+         WHERE a.project_id = $1 AND a.state NOT IN ('succeeded', 'failed') \
+           AND (l.idx IS NOT NULL OR u.attempt_id IS NOT NULL)",
+    ),
+    (
+        "tags with gaps between their moves",
+        "SELECT count(*), min(x.name) FROM ( \
+             SELECT d.name || '@' || t.name AS name FROM dataset d JOIN tag t ON t.dataset_id = d.id \
+             LEFT JOIN tag_move m ON m.tag_id = t.id WHERE d.project_id = $1 \
+             GROUP BY d.name, t.name HAVING count(m.rev) = 0 OR count(m.rev) <> max(m.rev)) x",
+    ),
+    (
+        "tags that lead to publications of other datasets",
+        "SELECT count(*), min(d.name || '@' || t.name) FROM dataset d JOIN tag t ON t.dataset_id = d.id \
+         JOIN tag_target g ON g.tag_id = t.id LEFT JOIN materialization m ON m.id = g.mat_id \
+         LEFT JOIN version v ON v.id = m.version_id \
+         WHERE d.project_id = $1 AND v.dataset_id IS DISTINCT FROM d.id",
+    ),
+    (
         "publications of attempts that are not on record, of any project",
         "SELECT count(*), min(m.id::text) FROM materialization m WHERE $1 IS NOT NULL \
          AND NOT EXISTS (SELECT FROM attempt a WHERE a.id = m.attempt_id)",

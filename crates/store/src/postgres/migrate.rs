@@ -17,6 +17,7 @@ pub(super) const ALL: &[Migration] = &[
     Migration { version: 1, name: "record", sql: include_str!("../../../../migrations/postgres/0001_record.sql") },
     Migration { version: 2, name: "service", sql: include_str!("../../../../migrations/postgres/0002_service.sql") },
     Migration { version: 3, name: "lineage", sql: include_str!("../../../../migrations/postgres/0003_lineage.sql") },
+    Migration { version: 4, name: "asserted", sql: include_str!("../../../../migrations/postgres/0004_asserted.sql") },
 ];
 
 /// Applies what is missing. Where nothing is, nothing is locked and no right to create anything is needed.

@@ -4,6 +4,7 @@
 //! `session`. Runs are written under the lock of their row, so that an owner decides in memory what its changes do and
 //! writes the result set-wise; see `commit`. One file for each noun holds the statements; this one holds the project.
 
+mod asserted;
 mod attempts;
 mod check;
 mod commit;
@@ -14,6 +15,7 @@ mod lineage;
 mod metrics;
 mod migrate;
 mod objects;
+mod retention;
 mod runs;
 mod service;
 mod session;

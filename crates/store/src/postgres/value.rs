@@ -103,6 +103,12 @@ pub(super) fn get<'r, T: Decode<'r, Postgres> + Type<Postgres>>(row: &'r PgRow, 
     Ok(row.try_get(column)?)
 }
 
+/// Numbers that were gathered into an array; none where there were none.
+pub(super) fn array(row: Option<&PgRow>, column: &str) -> Result<Vec<i64>, TxError> {
+    let found: Option<Vec<i64>> = row.map_or(Ok(None), |row| get(row, column))?;
+    Ok(found.unwrap_or_default())
+}
+
 /// A column of enumerated text.
 pub(super) fn get_state<T>(row: &PgRow, column: &str, parse: fn(&str) -> Option<T>) -> Result<T, TxError> {
     let text: &str = get(row, column)?;

@@ -16,7 +16,8 @@ macro_rules! select {
         concat!(
             "SELECT a.id, a.uuid, a.run_id, r.number, a.task_idx, a.pipeline, a.step, a.cell, a.number, a.kind, a.state, \
                     a.fingerprint, a.created, a.reused_from, a.ended, a.started, a.cause, a.exit_code, a.signal, \
-                    a.message, a.user_us, a.system_us, a.peak_rss, a.stdout_bytes, a.stderr_bytes, a.leftovers, a.tainted \
+                    a.message, a.user_us, a.system_us, a.peak_rss, a.stdout_bytes, a.stderr_bytes, a.leftovers, a.tainted, \
+                    a.reusable \
              FROM attempt a JOIN run r ON r.id = a.run_id ",
             $rest
         )
@@ -43,6 +44,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
         created: Timestamp(row.get(12)?),
         reused_from: row.get::<_, Option<i64>>(13)?.map(NodeId),
         end: row.get::<_, Option<i64>>(14)?.map(|ended| end(row, Timestamp(ended))).transpose()?,
+        reusable: row.get(27)?,
     })
 }
 

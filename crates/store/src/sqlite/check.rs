@@ -88,6 +88,9 @@ const RULES: &[&str] = &[
     "SELECT 'dataset ' || d.name || ' has ' || count(v.id) || ' versions up to number ' || coalesce(max(v.number), 0)
      FROM dataset d LEFT JOIN version v ON v.dataset_id = d.id
      WHERE d.project_id = ?1 GROUP BY d.id HAVING count(v.id) = 0 OR count(v.id) <> max(v.number)",
+    "SELECT 'version ' || v.number || ' of dataset ' || d.name || ' is not as old as any of its publications'
+     FROM dataset d JOIN version v ON v.dataset_id = d.id LEFT JOIN materialization m ON m.version_id = v.id
+     WHERE d.project_id = ?1 GROUP BY v.id HAVING NOT coalesce(max(m.created = v.created), 0)",
     "SELECT 'the latest of dataset ' || d.name || ' (' || h.subset || ') is publication ' || h.mat_id || ', which is '
             || CASE WHEN m.id IS NULL THEN 'not on record' WHEN a.tainted IS NOT NULL THEN 'tainted' ELSE 'of another' END
      FROM dataset d JOIN head h ON h.dataset_id = d.id LEFT JOIN materialization m ON m.id = h.mat_id
@@ -98,6 +101,29 @@ const RULES: &[&str] = &[
      FROM dataset d JOIN version v ON v.dataset_id = d.id JOIN materialization m ON m.version_id = v.id
      JOIN attempt a ON a.id = m.attempt_id LEFT JOIN head h ON h.dataset_id = d.id AND h.subset = m.subset
      WHERE d.project_id = ?1 AND a.tainted IS NULL AND h.mat_id IS NULL",
+    // The log, and tags.
+    "SELECT 'attempt ' || a.id || ' ended and ' || CASE WHEN l.idx IS NULL THEN 'will never be' ELSE 'is already' END
+            || ' in the log'
+     FROM attempt a LEFT JOIN log_leaf l ON l.attempt_id = a.id LEFT JOIN unlogged u ON u.attempt_id = a.id
+     WHERE a.project_id = ?1 AND a.state IN ('succeeded', 'failed') AND (l.idx IS NULL) = (u.attempt_id IS NULL)",
+    "SELECT 'attempt ' || a.id || ' is ' || a.state || ', and in the log'
+     FROM attempt a LEFT JOIN log_leaf l ON l.attempt_id = a.id LEFT JOIN unlogged u ON u.attempt_id = a.id
+     WHERE a.project_id = ?1 AND a.state NOT IN ('succeeded', 'failed')
+       AND (l.idx IS NOT NULL OR u.attempt_id IS NOT NULL)",
+    "SELECT 'tag ' || t.name || ' is of a dataset that is not on record'
+     FROM tag t LEFT JOIN dataset d ON d.id = t.dataset_id WHERE d.id IS NULL AND ?1 IS NOT NULL",
+    "SELECT 'tag ' || t.name || ' of dataset ' || d.name || ' has ' || count(m.rev) || ' moves up to number '
+            || coalesce(max(m.rev), 0)
+     FROM dataset d JOIN tag t ON t.dataset_id = d.id LEFT JOIN tag_move m ON m.tag_id = t.id
+     WHERE d.project_id = ?1 GROUP BY t.id HAVING count(m.rev) = 0 OR count(m.rev) <> max(m.rev)",
+    "SELECT 'tag ' || t.name || ' of dataset ' || d.name || ' leads to publication ' || g.mat_id || ', which is '
+            || CASE WHEN m.id IS NULL THEN 'not on record' ELSE 'of another' END
+     FROM dataset d JOIN tag t ON t.dataset_id = d.id JOIN tag_target g ON g.tag_id = t.id
+     LEFT JOIN materialization m ON m.id = g.mat_id LEFT JOIN version v ON v.id = m.version_id
+     WHERE d.project_id = ?1 AND v.dataset_id IS NOT d.id",
+    "SELECT 'publication ' || g.mat_id || ' has a tag by move ' || g.rev || ', which is not on record'
+     FROM tag_target g LEFT JOIN tag_move m ON m.tag_id = g.tag_id AND m.rev = g.rev
+     LEFT JOIN tag t ON t.id = g.tag_id WHERE (m.rev IS NULL OR t.id IS NULL) AND ?1 IS NOT NULL",
     // Companions.
     "SELECT 'metric ' || m.name || ' is of attempt ' || m.attempt_id || ', which is not on record'
      FROM metric m LEFT JOIN attempt a ON a.id = m.attempt_id WHERE a.id IS NULL AND ?1 IS NOT NULL",

@@ -4,6 +4,7 @@
 //! it commits. Readers see the last commit and wait for nobody. A commit that came back is on disk (`WAL` with
 //! `synchronous=FULL`). One file for each noun holds the statements; this one holds the connection.
 
+mod asserted;
 mod attempts;
 mod check;
 mod commit;
@@ -17,6 +18,7 @@ mod objects;
 mod open;
 mod pins;
 mod publish;
+mod retention;
 mod runs;
 mod service;
 mod settle;

@@ -15,7 +15,7 @@ pub(super) fn publish(tx: &Transaction<'_>, store: Uuid, object: &NewMaterializa
     upsert(tx, store, &object.hash, object.kind, object.size, "content", now)
 }
 
-/// An object that is proof only.
+/// An object that is proof, whatever else it is.
 pub(super) fn keep(tx: &Transaction<'_>, store: Uuid, object: &KeptObject, now: Timestamp) -> Outcome<()> {
     upsert(tx, store, &object.hash, object.kind, object.size, "kept", now)
 }
@@ -34,8 +34,8 @@ fn upsert(
         "INSERT INTO blob (store_marker, hash, kind, size, role, state, created, changed)
          VALUES (?1, ?2, ?3, ?4, ?5, 'stored', ?6, ?6)
          ON CONFLICT DO UPDATE SET state = 'stored', changed = excluded.changed,
-             role = CASE excluded.role WHEN 'content' THEN 'content' ELSE role END
-         WHERE state <> 'stored' OR (role = 'kept' AND excluded.role = 'content')",
+             role = CASE excluded.role WHEN 'kept' THEN 'kept' ELSE role END
+         WHERE state <> 'stored' OR (role = 'content' AND excluded.role = 'kept')",
     )?
     .execute(params![
         store.as_bytes(),

@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "record", sql: include_str!("../../../../migrations/sqlite/0001_record.sql") },
     Migration { version: 2, name: "service", sql: include_str!("../../../../migrations/sqlite/0002_service.sql") },
     Migration { version: 3, name: "lineage", sql: include_str!("../../../../migrations/sqlite/0003_lineage.sql") },
+    Migration { version: 4, name: "asserted", sql: include_str!("../../../../migrations/sqlite/0004_asserted.sql") },
 ];
 
 /// Why a file is not opened, where SQLite itself has nothing against it.

@@ -1,6 +1,6 @@
 //! The graph as ids: walks that read no records, and all edges page by page.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use runstone_core::lineage::store::{Closure, Edges};
@@ -80,17 +80,23 @@ pub(crate) fn a_walk_names_the_first_limit_that_cut_it(backend: &dyn Backend) {
     driver.sound();
 }
 
+fn nothing(until: NodeId) -> Edges {
+    Edges { attempts: Vec::new(), consumed: Vec::new(), produced: Vec::new(), until }
+}
+
 /// Everything after an id, `ids` at a time.
 fn paged(driver: &mut Driver<'_>, after: NodeId, ids: u32) -> Edges {
-    let mut whole = Edges { consumed: Vec::new(), produced: Vec::new(), until: after };
+    let mut whole = nothing(after);
     loop {
         let page = driver.store.edges(whole.until, ids).unwrap();
         let ends = page.consumed.iter().map(|(_, late)| late).chain(page.produced.iter().map(|(_, late)| late));
+        let ends = ends.chain(page.attempts.iter().map(|(attempt, _)| attempt));
         assert!(ends.into_iter().all(|late| *late > whole.until && *late <= page.until));
         assert!(page.until >= whole.until && page.until.0 - whole.until.0 <= i64::from(ids));
         if page.until == whole.until {
             return whole;
         }
+        whole.attempts.extend(page.attempts);
         whole.consumed.extend(page.consumed);
         whole.produced.extend(page.produced);
         whole.until = page.until;
@@ -116,10 +122,7 @@ fn grow(driver: &mut Driver<'_>, elsewhere: &mut Driver<'_>) -> Vec<NodeId> {
 
 pub(crate) fn edges_read_page_by_page_are_the_graph(backend: &dyn Backend) {
     let mut driver = Driver::new(backend, &[]);
-    assert_eq!(
-        driver.store.edges(NodeId(0), 9).unwrap(),
-        Edges { consumed: Vec::new(), produced: Vec::new(), until: NodeId(0) }
-    );
+    assert_eq!(driver.store.edges(NodeId(0), 9).unwrap(), nothing(NodeId(0)));
     let mut elsewhere = Driver::of(backend, &project("elsewhere"), &[]);
     let last = grow(&mut driver, &mut elsewhere);
     let whole = driver.store.edges(NodeId(0), u32::MAX).unwrap();
@@ -127,17 +130,24 @@ pub(crate) fn edges_read_page_by_page_are_the_graph(backend: &dyn Backend) {
         assert_eq!(paged(&mut driver, NodeId(0), ids), whole, "{ids}");
     }
     assert_eq!(whole.until, driver.store.horizon().unwrap().newest);
-    let nothing = driver.store.edges(whole.until, 9).unwrap();
-    assert_eq!((nothing.consumed.len(), nothing.produced.len(), nothing.until), (0, 0, whole.until));
+    assert_eq!(driver.store.edges(whole.until, 9).unwrap(), nothing(whole.until));
     let beyond = NodeId(whole.until.0 + 1_000);
     assert_eq!(driver.store.edges(beyond, 9).unwrap().until, beyond);
     assert_eq!(driver.store.edges(NodeId(0), 0).unwrap().until, NodeId(0));
 
     // All there is on record of the project, in order, and nothing else.
-    let mut attempts = Vec::new();
+    let mut states = BTreeMap::new();
     for run in driver.store.runs(&Default::default()).unwrap() {
-        attempts.extend(driver.store.attempts(run.id, None).unwrap().into_iter().map(|attempt| attempt.id));
+        let attempts = driver.store.attempts(run.id, None).unwrap();
+        states.extend(attempts.into_iter().map(|attempt| (attempt.id, attempt.state.outcome())));
     }
+    assert!(whole.attempts.iter().copied().eq(states.clone()));
+    let attempts: Vec<NodeId> = states.keys().rev().copied().collect();
+    let over: Vec<_> = states.iter().filter_map(|(id, outcome)| Some((*id, (*outcome)?))).collect();
+    assert!(over.len() < states.len() && over.iter().any(|(_, succeeded)| !succeeded));
+    let asked = [&attempts[..], &attempts, &[NodeId(9_999), whole.until]].concat();
+    assert_eq!(driver.store.ended(&asked).unwrap(), over);
+    assert_eq!(elsewhere.store.ended(&asked).unwrap(), []);
     let consumed: BTreeSet<_> =
         driver.store.consumed(&attempts).unwrap().into_iter().map(|e| (e.attempt, e.materialization)).collect();
     assert!(whole.consumed.iter().map(|(publication, attempt)| (*attempt, *publication)).eq(consumed));

@@ -26,6 +26,9 @@
 //! - `lineage`: a depth of n follows n attempts from the start; with 0 there are only the starts. Down follows only
 //!   attempts that succeeded. Every edge has both its ends in the answer. `partial` exactly when something was left out.
 //! - `objects` are those in the content stores that runs of the project name, each once.
+//! - `evict` notes what is not given up as stored, whatever it was. What is proof stays proof, whatever else is published with
+//!   the same bytes.
+//! - A check finds nothing wrong with a run that is over and has no events, nor with one that was reopened since.
 //!
 //! And of lineage (`runstone_core::lineage::store`):
 //!
@@ -39,7 +42,7 @@
 //!   tag may be taken away where it leads nowhere: a move like any other. `resolve` by tag gives the newest target of a subset.
 //! - `resolve` by time: a publication counts from the time of its batch on, that time included. Heads never go back to a smaller id.
 //! - `append_log`: of a wrong size it is false, whatever the leaves. An attempt that did not end in the project, or is in the log
-//!   already, is an error, and so is a record of a strange length: nothing is changed then.
+//!   already, is an error, and so are no leaves at all and a record of a strange length: nothing is changed then.
 //! - A profile comes with the first publication of a version, or not at all; later publications of the same bytes bring none.
 //! - A verdict on an attempt that is not on record in the project is an error.
 //!
@@ -69,11 +72,13 @@
 
 pub(crate) mod driver;
 
+pub(crate) mod asserted;
 pub(crate) mod claims;
 pub(crate) mod datasets;
 pub(crate) mod life;
 pub(crate) mod lineage;
 pub(crate) mod lineage_edges;
+pub(crate) mod lineage_index;
 pub(crate) mod lineage_known;
 pub(crate) mod lineage_log;
 pub(crate) mod lineage_search;
@@ -81,6 +86,7 @@ pub(crate) mod lineage_tags;
 pub(crate) mod lineage_versions;
 pub(crate) mod model;
 pub(crate) mod reports;
+pub(crate) mod retention;
 pub(crate) mod reuse;
 pub(crate) mod runs;
 pub(crate) mod service;
@@ -171,6 +177,7 @@ macro_rules! conformance {
             lineage_edges::a_walk_names_the_first_limit_that_cut_it,
             lineage_edges::edges_read_page_by_page_are_the_graph,
             lineage_edges::a_horizon_only_moves_forward,
+            lineage_index::an_index_answers_as_its_store,
             lineage_search::attempts_are_found_by_each_criterion,
             lineage_search::an_attempt_fits_everything_asked_for,
             lineage_search::a_search_is_read_page_by_page,
@@ -184,9 +191,16 @@ macro_rules! conformance {
             lineage_log::an_append_that_was_overtaken_changes_nothing,
             lineage_log::what_is_not_to_be_logged_is_refused_whole,
             lineage_log::each_project_has_its_own_log,
-            lineage_log::checkpoints_are_kept_one_of_a_size,
+            lineage_log::a_log_is_always_signed_in_whole,
             lineage_log::thousands_of_leaves_are_one_append,
             lineage_log::sealers_on_several_connections_leave_no_gap,
+            retention::all_that_a_decision_rests_on_is_told,
+            retention::only_what_nothing_names_is_given_up,
+            retention::what_changed_since_the_decision_stays,
+            retention::what_a_run_rests_on_stays_until_it_ends,
+            retention::proof_is_never_given_up,
+            retention::each_content_store_gives_up_its_own,
+            retention::events_of_runs_that_are_over_expire_as_a_whole,
             reports::metrics_and_metadata_are_read_back,
             reports::every_way_to_end_is_kept,
             reports::any_text_is_kept,
@@ -246,6 +260,17 @@ macro_rules! conformance {
             service_pools::random_use_of_a_pool_never_overfills_it,
             service_trouble::planted_damage_of_the_service_is_found,
             service_trouble::a_pool_that_holds_too_much_is_found,
+            asserted::an_event_is_recorded_once,
+            asserted::edges_are_found_from_every_side,
+            asserted::an_edge_without_a_version_gives_way_to_one_with,
+            asserted::what_our_own_attempts_did_is_left_out,
+            asserted::names_lead_to_the_dataset_that_bears_them,
+            asserted::the_order_of_events_makes_no_difference,
+            asserted::a_run_is_told_by_all_its_events,
+            asserted::columns_are_those_that_were_said_last,
+            asserted::a_large_body_is_an_object_that_is_kept,
+            asserted::any_text_is_asserted,
+            asserted::many_may_assert_at_the_same_time,
         }
     };
     (@ $fresh:expr; $($module:ident::$name:ident,)*) => {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use runstone_core::store::Store;
 use runstone_store::{Location, ProjectIdentity};
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgCopyIn, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use tokio::runtime::Runtime;
 
@@ -37,9 +37,34 @@ impl Admin {
         self.runtime.block_on(query.fetch_all(&mut self.connection)).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
+    /// Rows that go in as text, many at a time.
+    pub(crate) fn copy(&mut self, sql: &str) -> CopyIn<'_> {
+        let Self { runtime, connection } = self;
+        let copy = runtime.block_on(connection.copy_in_raw(sql)).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        CopyIn { runtime, copy }
+    }
+
     /// The first column of every row, which is text.
     pub(crate) fn lines(&mut self, sql: &str) -> Vec<String> {
         self.rows(sql).iter().map(|row| row.get(0)).collect()
+    }
+}
+
+/// Rows on their way.
+pub(crate) struct CopyIn<'a> {
+    runtime: &'a Runtime,
+    copy: PgCopyIn<&'a mut PgConnection>,
+}
+
+impl CopyIn<'_> {
+    /// Whole lines, or parts of them.
+    pub(crate) fn send(&mut self, lines: String) {
+        self.runtime.block_on(self.copy.send(lines.into_bytes())).expect("the server takes rows");
+    }
+
+    /// They count from here on.
+    pub(crate) fn finish(self) {
+        self.runtime.block_on(self.copy.finish()).expect("the server took the rows");
     }
 }
 

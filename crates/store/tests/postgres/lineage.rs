@@ -33,15 +33,13 @@ fn write(store: &mut dyn Store, before: impl Fn()) {
     let attempts = store.unlogged(u32::MAX).unwrap();
     assert!(attempts.len() > 1);
     let leaves: Vec<_> = attempts.iter().map(|attempt| (*attempt, vec![7; 32])).collect();
-    before();
-    assert!(store.append_log(0, &leaves).unwrap());
     let all = u64::try_from(attempts.len()).unwrap();
-    assert_eq!((store.log_size().unwrap(), store.unlogged(9).unwrap().len()), (all, 0));
-    before();
-    assert!(!store.append_log(0, &leaves).unwrap());
     let checkpoint = CheckpointRecord { size: all, root: [7; 32], note: "note".to_owned(), created: Timestamp(1) };
     before();
-    assert!(store.add_checkpoint(&checkpoint).unwrap());
+    assert!(store.append_log(&leaves, &checkpoint).unwrap());
+    assert_eq!((store.log_size().unwrap(), store.unlogged(9).unwrap().len()), (all, 0));
+    before();
+    assert!(!store.append_log(&leaves, &checkpoint).unwrap());
     for rev in 0..3 {
         let new = tag(store, Expect::Rev(rev));
         before();
@@ -81,6 +79,30 @@ fn what_is_written_about_lineage_is_written_once() {
     write(&mut *store, || proxy.lose(2));
     assert!(proxy.lost() >= 12, "{} answers were lost", proxy.lost());
     assert_eq!(store.check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn what_ended_before_the_log_came_is_to_be_logged() {
+    if skipped() {
+        return;
+    }
+    let database = Database::new(Server::shared());
+    let mut store = database.connect(&project());
+    work::chain(&mut *store, 3, |_| ());
+    begin(&mut *store, "live");
+    let ended = store.unlogged(9).unwrap();
+    assert_eq!(ended.len(), 3);
+    // As it was before.
+    database.admin().execute(
+        "SET search_path = runstone; DELETE FROM migration WHERE version >= 3; DROP FUNCTION to_be_logged CASCADE; \
+         DROP SEQUENCE asserted_dataset_id CASCADE; \
+         DROP TABLE unlogged, log_leaf, checkpoint, tag, tag_move, tag_target, profile, reproduction; \
+         DO $$ DECLARE name text; BEGIN FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'runstone' \
+         AND tablename LIKE 'asserted%' LOOP EXECUTE 'DROP TABLE ' || name || ' CASCADE'; END LOOP; END $$",
+    );
+    let mut store = database.connect(&project());
+    assert_eq!(store.unlogged(9).unwrap(), ended);
+    an_audit(&mut *store);
 }
 
 /// Waits until so many transactions of a database wait for locks of others.

@@ -41,7 +41,7 @@ fn processes_that_make_the_schema_at_once_make_it_once() {
         connection.join().unwrap().unwrap();
     }
     let applied = database.admin().lines("SELECT version || ' ' || name FROM runstone.migration ORDER BY 1");
-    assert_eq!(applied, ["1 record", "2 service", "3 lineage"]);
+    assert_eq!(applied, ["1 record", "2 service", "3 lineage", "4 asserted"]);
 }
 
 #[test]

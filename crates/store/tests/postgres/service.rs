@@ -273,9 +273,11 @@ fn schedulers_whose_connections_are_terminated_lose_and_double_nothing() {
     let sql = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", database.name);
     let (over, watch) = std::sync::mpsc::channel::<()>();
     let attack = std::thread::spawn(move || {
-        let (pause, mut terminated) = (std::time::Duration::from_millis(37), 0);
+        // Longer each time: on a machine that is too slow for the first ones, the work goes on between later ones.
+        let (mut pause, mut terminated) = (std::time::Duration::from_millis(37), 0);
         while watch.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             terminated += admin.rows(&sql).len();
+            pause += pause / 16;
         }
         terminated
     });

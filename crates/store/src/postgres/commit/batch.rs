@@ -99,8 +99,8 @@ pub(super) struct PublicationRow<'a> {
 pub(super) struct BlobRow {
     pub(super) kind: ContentKind,
     pub(super) size: u64,
-    /// Whether a dataset names it; otherwise it is kept as proof.
-    pub(super) content: bool,
+    /// Whether it is kept as proof, whatever else it is.
+    pub(super) proof: bool,
 }
 
 /// A task as it was before the batch, and as it is after it.

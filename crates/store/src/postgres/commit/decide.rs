@@ -107,7 +107,7 @@ impl<'a> Deciding<'a, '_> {
         self.put_attempt(id, uuid, (index, number), (kind, fingerprint), None, start.pool.as_ref());
         self.consume(id, edges);
         for kept in &start.keeps {
-            self.batch.blobs.entry(kept.hash).or_insert(BlobRow { kind: kept.kind, size: kept.size, content: false });
+            self.batch.blobs.insert(kept.hash, BlobRow { kind: kept.kind, size: kept.size, proof: true });
         }
         let claim = start.claim.then_some(*fingerprint);
         self.change(index, None, |task| {
@@ -326,7 +326,8 @@ impl<'a> Deciding<'a, '_> {
             let id = NodeId(*id);
             self.facts.pins.insert(id);
             self.batch.publications.push(PublicationRow { id, attempt, what });
-            self.batch.blobs.insert(what.hash, BlobRow { kind: what.kind, size: what.size, content: true });
+            let blob = BlobRow { kind: what.kind, size: what.size, proof: false };
+            self.batch.blobs.entry(what.hash).or_insert(blob);
             if !tainted {
                 self.batch.heads.insert((&what.dataset, &what.subset), id);
             }

@@ -24,8 +24,8 @@ macro_rules! blobs {
              INSERT INTO blob AS b (store_marker, hash, kind, size, role, created) \
              SELECT $1, w.hash, w.kind, w.size, w.role, $2 FROM named w ORDER BY w.hash \
              ON CONFLICT (store_marker, hash) DO UPDATE SET state = 'stored', changed = $2, \
-                 role = CASE WHEN excluded.role = 'content' THEN excluded.role ELSE b.role END \
-             WHERE b.state = 'evicted' OR (b.role = 'kept' AND excluded.role = 'content')) "
+                 role = CASE WHEN excluded.role = 'kept' THEN excluded.role ELSE b.role END \
+             WHERE b.state = 'evicted' OR (b.role = 'content' AND excluded.role = 'kept')) "
     };
 }
 
@@ -165,6 +165,6 @@ impl Writing<'_, '_> {
             .bind(rows.keys().map(|hash| hash.as_bytes().as_slice()).bind_iter())
             .bind(rows.values().map(|row| row.kind.as_str()).bind_iter())
             .bind(sizes)
-            .bind(rows.values().map(|row| if row.content { "content" } else { "kept" }).bind_iter()))
+            .bind(rows.values().map(|row| if row.proof { "kept" } else { "content" }).bind_iter()))
     }
 }

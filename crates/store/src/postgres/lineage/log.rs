@@ -83,37 +83,37 @@ const APPEND: &str = "WITH leaves AS ( \
 pub(super) async fn append(
     tx: &mut Tx<'_>,
     project: i64,
-    expected: u64,
     leaves: &[(NodeId, Vec<u8>)],
+    checkpoint: &CheckpointRecord,
 ) -> TxResult<bool> {
-    let fits = size(tx, project).await? == expected;
-    if !fits || leaves.is_empty() {
-        return Ok(fits);
+    let before = size(tx, project).await?;
+    if checkpoint.size.checked_sub(leaves.len() as u64) != Some(before) {
+        return Ok(false);
     }
     let query = tx
         .query(APPEND)
         .bind(project)
-        .bind(stored("size of the log", expected)?)
+        .bind(stored("size of the log", before)?)
         .bind(leaves.iter().map(|(attempt, _)| attempt.0).bind_iter())
         .bind(leaves.iter().map(|(_, record)| record.as_slice()).bind_iter());
     let row = tx.row(query).await?.ok_or_else(|| damaged("a log that says nothing".to_owned()))?;
     let appended = get::<i64>(&row, "begun")? + get::<i64>(&row, "gone_on")?;
-    if appended == 0 && size(tx, project).await? != expected {
+    if appended == 0 && size(tx, project).await? != before {
         return Ok(false);
     }
     let mut logged: HashSet<i64> = get::<Vec<i64>>(&row, "logged")?.into_iter().collect();
     if let Some((attempt, _)) = leaves.iter().find(|(attempt, _)| !logged.remove(&attempt.0)) {
         return Err(TxError::Store(InvalidChange::NotToBeLogged { attempt: *attempt }.into()));
     }
-    match usize::try_from(appended) == Ok(leaves.len()) {
-        true => Ok(true),
-        false => Err(damaged("attempts that are in the log and still to be logged".to_owned())),
+    if usize::try_from(appended) != Ok(leaves.len()) {
+        return Err(damaged("attempts that are in the log and still to be logged".to_owned()));
     }
+    put_checkpoint(tx, project, checkpoint).await?;
+    Ok(true)
 }
 
-pub(super) async fn add_checkpoint(tx: &mut Tx<'_>, project: i64, new: &CheckpointRecord) -> TxResult<bool> {
-    const PUT: &str = "INSERT INTO checkpoint (project_id, size, root, note, created) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT DO NOTHING";
+async fn put_checkpoint(tx: &mut Tx<'_>, project: i64, new: &CheckpointRecord) -> TxResult<()> {
+    const PUT: &str = "INSERT INTO checkpoint (project_id, size, root, note, created) VALUES ($1, $2, $3, $4, $5)";
     let query = tx
         .query(PUT)
         .bind(project)
@@ -121,7 +121,8 @@ pub(super) async fn add_checkpoint(tx: &mut Tx<'_>, project: i64, new: &Checkpoi
         .bind(new.root.as_slice())
         .bind(text(&new.note))
         .bind(Time(new.created));
-    Ok(tx.execute(query).await? == 1)
+    tx.execute(query).await?;
+    Ok(())
 }
 
 pub(super) async fn checkpoints(tx: &mut Tx<'_>, project: i64, limit: u32) -> TxResult<Vec<CheckpointRecord>> {

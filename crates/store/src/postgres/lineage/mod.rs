@@ -46,6 +46,10 @@ impl LineageStore for PostgresStore {
         self.read("read edges", async |tx, project| edges::after(tx, project, after, ids).await)
     }
 
+    fn ended(&mut self, attempts: &[NodeId]) -> Result<Vec<(NodeId, bool)>> {
+        self.read("read which attempts ended", async |tx, project| edges::ended(tx, project, attempts).await)
+    }
+
     fn horizon(&mut self) -> Result<Horizon> {
         self.read("read how far the record goes", async |tx, _| edges::horizon(tx).await)
     }
@@ -90,12 +94,8 @@ impl LineageStore for PostgresStore {
         self.read("read the log", async |tx, project| log::leaves_of(tx, project, attempts).await)
     }
 
-    fn append_log(&mut self, size: u64, leaves: &[(NodeId, Vec<u8>)]) -> Result<bool> {
-        self.once("append to the log", async |tx, project| log::append(tx, project, size, leaves).await)
-    }
-
-    fn add_checkpoint(&mut self, checkpoint: &CheckpointRecord) -> Result<bool> {
-        self.once("keep a checkpoint", async |tx, project| log::add_checkpoint(tx, project, checkpoint).await)
+    fn append_log(&mut self, leaves: &[(NodeId, Vec<u8>)], checkpoint: &CheckpointRecord) -> Result<bool> {
+        self.once("append to the log", async |tx, project| log::append(tx, project, leaves, checkpoint).await)
     }
 
     fn checkpoints(&mut self, limit: u32) -> Result<Vec<CheckpointRecord>> {

@@ -16,21 +16,17 @@ pub(super) async fn search(tx: &mut Tx<'_>, project: i64, search: &Search) -> Tx
     tx.rows(query).await?.iter().map(attempts::record).collect()
 }
 
+/// What stood for the same partition comes before what stood for another one, and success before failure.
 pub(super) async fn preceding(tx: &mut Tx<'_>, project: i64, attempt: NodeId) -> TxResult<Option<AttemptRecord>> {
-    for condition in ["AND a.state = 'succeeded'", ""] {
-        let sql = format!(
-            "{} JOIN attempt n ON n.id = $2 WHERE a.project_id = $1 AND n.project_id = $1 AND a.pipeline = n.pipeline \
-             AND a.step = n.step AND a.cell = n.cell AND a.id < n.id AND a.run_id <> n.run_id {condition} \
-             ORDER BY a.id DESC LIMIT 1",
-            attempts::SELECT
-        );
-        let mut statement = QueryBuilder::<Postgres>::new(sql);
-        let query = statement.build().bind(project).bind(attempt.0);
-        if let Some(row) = tx.row(query).await? {
-            return attempts::record(&row).map(Some);
-        }
-    }
-    Ok(None)
+    let mut statement = QueryBuilder::<Postgres>::new(attempts::SELECT);
+    statement.push(
+        "JOIN attempt n ON n.id = $2 JOIN run p ON p.id = n.run_id \
+         WHERE a.project_id = $1 AND n.project_id = $1 AND a.pipeline = n.pipeline AND a.step = n.step \
+           AND a.cell = n.cell AND a.id < n.id AND a.run_id <> n.run_id \
+         ORDER BY r.partition IS NOT DISTINCT FROM p.partition DESC, a.state = 'succeeded' DESC, a.id DESC LIMIT 1",
+    );
+    let query = statement.build().bind(project).bind(attempt.0);
+    tx.row(query).await?.as_ref().map(attempts::record).transpose()
 }
 
 /// None where nothing can fit: a prefix that is no beginning of a hash, a bound that is no number.

@@ -1,6 +1,7 @@
 //! Walks through the lineage graph, over ids alone; records are read at the end.
 //!
-//! A walk without a bound of depth or time is one statement that keeps each id once. Where it would meet more than it
+//! A walk without a bound of depth or time is one statement that keeps each id once. Its answer is one row, an array: rows cost more
+//! than the ids in them. Where it would meet more than it
 //! may, or has such a bound, it goes level by level instead, so that what is left out is what is farthest.
 
 use std::collections::{BTreeSet, HashSet};
@@ -13,7 +14,7 @@ use sqlx::postgres::PgBindIterExt;
 
 use super::edges;
 use crate::postgres::session::{Tx, TxResult};
-use crate::postgres::value::get;
+use crate::postgres::value::{array, get};
 use crate::postgres::{attempts, datasets};
 
 /// All publications that the publications `$1` were made of, these included, as ids, `$2` at most. Runs in the schema
@@ -22,7 +23,7 @@ pub const CLOSURE_UP: &str = "WITH RECURSIVE up(id) AS ( \
          SELECT unnest($1::bigint[]) \
      UNION \
          SELECT c.mat_id FROM up JOIN materialization m ON m.id = up.id JOIN consumed c ON c.attempt_id = m.attempt_id) \
-     SELECT id FROM up LIMIT $2";
+     SELECT array_agg(id) AS nodes FROM (SELECT id FROM up LIMIT $2) AS found";
 
 /// All publications that were made of the publications `$1`, these included, as ids, `$2` at most. Runs in the schema
 /// `runstone` and touches indexes only.
@@ -30,16 +31,16 @@ pub const CLOSURE_DOWN: &str = "WITH RECURSIVE down(id) AS ( \
          SELECT unnest($1::bigint[]) \
      UNION \
          SELECT m.id FROM down JOIN consumed c ON c.mat_id = down.id JOIN materialization m ON m.attempt_id = c.attempt_id) \
-     SELECT id FROM down LIMIT $2";
+     SELECT array_agg(id) AS nodes FROM (SELECT id FROM down LIMIT $2) AS found";
 
 /// Who made the publications `$1`. Runs in the schema `runstone`.
-pub const PRODUCERS: &str = "SELECT DISTINCT m.attempt_id AS attempt \
-     FROM unnest($1::bigint[]) AS w(id) JOIN materialization m ON m.id = w.id";
+pub const PRODUCERS: &str = "SELECT array_agg(attempt_id) AS nodes FROM (SELECT DISTINCT m.attempt_id \
+     FROM unnest($1::bigint[]) AS w(id) JOIN materialization m ON m.id = w.id) AS found";
 
 /// Who made something of the publications `$1`. Runs in the schema `runstone`.
-pub const READERS: &str = "SELECT DISTINCT c.attempt_id AS attempt \
+pub const READERS: &str = "SELECT array_agg(attempt_id) AS nodes FROM (SELECT DISTINCT c.attempt_id \
      FROM unnest($1::bigint[]) AS w(id) JOIN consumed c ON c.mat_id = w.id \
-     JOIN attempt a ON a.id = c.attempt_id AND a.state = 'succeeded'";
+     JOIN attempt a ON a.id = c.attempt_id AND a.state = 'succeeded') AS found";
 
 /// Who made the publications `$1`, each with what it read. Runs in the schema `runstone`.
 pub const LEVEL_UP: &str = "SELECT DISTINCT m.attempt_id AS attempt, c.mat_id AS beyond \
@@ -105,14 +106,12 @@ async fn whole(tx: &mut Tx<'_>, start: &[i64], direction: Direction, nodes: u32)
         Direction::Down => (CLOSURE_DOWN, READERS),
     };
     let query = tx.query(sql).bind(start).bind(i64::from(nodes) + 1);
-    let publications: BTreeSet<i64> =
-        tx.rows(query).await?.iter().map(|row| get(row, "id")).collect::<TxResult<_>>()?;
+    let publications: BTreeSet<i64> = array(tx.row(query).await?.as_ref(), "nodes")?.into_iter().collect();
     if publications.len() > nodes as usize {
         return Ok(None);
     }
     let query = tx.query(attempts).bind(publications.iter().copied().bind_iter());
-    let attempts: BTreeSet<i64> =
-        tx.rows(query).await?.iter().map(|row| get(row, "attempt")).collect::<TxResult<_>>()?;
+    let attempts = array(tx.row(query).await?.as_ref(), "nodes")?.into_iter().collect();
     Ok(Some(Met { publications, attempts, cut: None }.closure()))
 }
 

@@ -60,30 +60,29 @@ pub(super) fn leaves_of(tx: &Transaction<'_>, project: i64, ids: &[NodeId]) -> O
     Ok(found)
 }
 
-pub(super) fn append(tx: &Transaction<'_>, project: i64, expected: u64, leaves: &[(NodeId, Vec<u8>)]) -> Outcome<bool> {
-    if size(tx, project)? != expected {
+pub(super) fn append(
+    tx: &Transaction<'_>,
+    project: i64,
+    leaves: &[(NodeId, Vec<u8>)],
+    checkpoint: &CheckpointRecord,
+) -> Outcome<bool> {
+    let before = size(tx, project)?;
+    if checkpoint.size.checked_sub(leaves.len() as u64) != Some(before) {
         return Ok(false);
     }
     let mut insert =
         tx.prepare_cached("INSERT INTO log_leaf (project_id, idx, attempt_id, record) VALUES (?1, ?2, ?3, ?4)")?;
     let mut done = tx.prepare_cached("DELETE FROM unlogged WHERE project_id = ?1 AND attempt_id = ?2")?;
-    for (index, (attempt, record)) in (expected..).zip(leaves) {
+    for (index, (attempt, record)) in (before..).zip(leaves) {
         if done.execute(params![project, attempt.0])? != 1 {
             return Err(InvalidChange::NotToBeLogged { attempt: *attempt }.into());
         }
         insert.execute(params![project, rules::stored("size of the log", index)?, attempt.0, record])?;
     }
+    let CheckpointRecord { size, root, note, created } = checkpoint;
+    tx.prepare_cached("INSERT INTO checkpoint (project_id, size, root, note, created) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![project, rules::stored("size of the log", *size)?, root, note, created.0])?;
     Ok(true)
-}
-
-pub(super) fn add_checkpoint(tx: &Transaction<'_>, project: i64, new: &CheckpointRecord) -> Outcome<bool> {
-    let added = tx
-        .prepare_cached(
-            "INSERT INTO checkpoint (project_id, size, root, note, created) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![project, rules::stored("size of the log", new.size)?, new.root, new.note, new.created.0])?;
-    Ok(added == 1)
 }
 
 pub(super) fn checkpoints(tx: &Transaction<'_>, project: i64, limit: u32) -> Outcome<Vec<CheckpointRecord>> {

@@ -47,6 +47,10 @@ impl LineageStore for SqliteStore {
         self.read("read edges", |tx, project| edges::after(tx, project, after, ids))
     }
 
+    fn ended(&mut self, attempts: &[NodeId]) -> Result<Vec<(NodeId, bool)>> {
+        self.read("read which attempts ended", |tx, project| edges::ended(tx, project, attempts))
+    }
+
     fn horizon(&mut self) -> Result<Horizon> {
         self.read("read how far the record goes", |tx, _| edges::horizon(tx))
     }
@@ -91,12 +95,8 @@ impl LineageStore for SqliteStore {
         self.read("read the log", |tx, project| log::leaves_of(tx, project, attempts))
     }
 
-    fn append_log(&mut self, size: u64, leaves: &[(NodeId, Vec<u8>)]) -> Result<bool> {
-        self.write("append to the log", |tx, project| log::append(tx, project, size, leaves))
-    }
-
-    fn add_checkpoint(&mut self, checkpoint: &CheckpointRecord) -> Result<bool> {
-        self.write("keep a checkpoint", |tx, project| log::add_checkpoint(tx, project, checkpoint))
+    fn append_log(&mut self, leaves: &[(NodeId, Vec<u8>)], checkpoint: &CheckpointRecord) -> Result<bool> {
+        self.write("append to the log", |tx, project| log::append(tx, project, leaves, checkpoint))
     }
 
     fn checkpoints(&mut self, limit: u32) -> Result<Vec<CheckpointRecord>> {

@@ -24,23 +24,14 @@ pub(super) fn search(tx: &Transaction<'_>, project: i64, search: &Search) -> Out
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// What stood for the same partition comes before what stood for another one, and success before failure.
 pub(super) fn preceding(tx: &Transaction<'_>, project: i64, attempt: NodeId) -> Outcome<Option<AttemptRecord>> {
-    let before = |condition: &str| {
-        format!(
-            "{} JOIN attempt n ON n.id = ?2 WHERE a.project_id = ?1 AND n.project_id = ?1 AND a.pipeline = n.pipeline
-             AND a.step = n.step AND a.cell = n.cell AND a.id < n.id AND a.run_id <> n.run_id {condition}
-             ORDER BY a.id DESC LIMIT 1",
-            attempts::SELECT
-        )
-    };
-    for condition in ["AND a.state = 'succeeded'", ""] {
-        let found =
-            tx.prepare_cached(&before(condition))?.query_row([project, attempt.0], attempts::record).optional()?;
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    Ok(None)
+    let sql = attempts::SELECT.to_owned()
+        + "JOIN attempt n ON n.id = ?2 JOIN run p ON p.id = n.run_id
+           WHERE a.project_id = ?1 AND n.project_id = ?1 AND a.pipeline = n.pipeline AND a.step = n.step
+             AND a.cell = n.cell AND a.id < n.id AND a.run_id <> n.run_id
+           ORDER BY r.partition IS p.partition DESC, a.state = 'succeeded' DESC, a.id DESC LIMIT 1";
+    Ok(tx.prepare_cached(&sql)?.query_row([project, attempt.0], attempts::record).optional()?)
 }
 
 /// Conditions with the values they are about.

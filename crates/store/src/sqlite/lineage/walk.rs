@@ -165,18 +165,30 @@ fn follow(statement: &mut CachedStatement<'_>, from: &[i64]) -> Outcome<Vec<i64>
 mod tests {
     use super::*;
 
-    #[test]
-    fn no_step_of_a_walk_reads_a_whole_table() {
+    fn plan(sql: &str) -> Vec<String> {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("../../../../../migrations/sqlite/0001_record.sql")).unwrap();
-        for (sql, parameters) in [(PRODUCER, 1), (INPUTS, 1), (READERS, 1), (OUTPUTS, 1), (edges::CONSUMED, 2)] {
-            let plan: Vec<String> = connection
-                .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-                .unwrap()
-                .query_map(rusqlite::params_from_iter([1].repeat(parameters)), |row| row.get(3))
-                .unwrap()
-                .collect::<rusqlite::Result<_>>()
-                .unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let rows = statement.raw_query().mapped(|row| row.get(3));
+        rows.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn a_page_of_edges_is_read_by_its_ids() {
+        for sql in [edges::ATTEMPTS, edges::READ, edges::MADE] {
+            let plan = plan(sql);
+            let (first, rest) = plan.split_first().unwrap();
+            assert!(first.contains("PRIMARY KEY (rowid>?") || first.contains("PRIMARY KEY (attempt_id>?"), "{plan:?}");
+            let only_of_edges_across =
+                |step: &String| step.contains("CORRELATED") || step.contains("INTEGER PRIMARY KEY (rowid=?)");
+            assert!(rest.iter().all(only_of_edges_across), "{sql}: {plan:?}");
+        }
+    }
+
+    #[test]
+    fn no_step_of_a_walk_reads_a_whole_table() {
+        for sql in [PRODUCER, INPUTS, READERS, OUTPUTS, edges::CONSUMED] {
+            let plan = plan(sql);
             assert!(plan.iter().all(|step| step.starts_with("SEARCH")), "{sql}: {plan:?}");
             // Neighbours come out of the index alone; only names of edges are read from rows.
             assert!(plan[0].contains("COVERING INDEX") || plan[0].contains("PRIMARY KEY"), "{sql}: {plan:?}");
