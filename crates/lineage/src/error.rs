@@ -59,6 +59,14 @@ impl Error {
         Self::new(Kind::Damaged, message)
     }
 
+    /// Whether something on record is not as it should be; a database that does not answer says nothing about that.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        let from_store = self.source.as_deref().and_then(|source| source.downcast_ref::<StoreError>());
+        self.kind == Kind::Damaged
+            && !matches!(from_store, Some(StoreError::Database { .. } | StoreError::NewerSchema { .. }))
+    }
+
     /// Adds what could be done about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

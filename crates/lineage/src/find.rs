@@ -1,10 +1,10 @@
 //! What people name, found on record: runs, tasks, versions of datasets. Never an empty answer: what is not there is an
 //! error that says what is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use runstone_core::cell::task_name;
-use runstone_core::record::{MaterializationRecord, RunRecord, TaskRecord};
+use runstone_core::record::{MaterializationRecord, NodeId, RunRecord, TaskRecord};
 use runstone_core::reference::{DatasetRef, RunRef, RunTaskRef, VersionRef, cell_agrees};
 use runstone_core::store::{RunFilter, Store};
 
@@ -122,6 +122,19 @@ pub fn versions(store: &mut dyn Store, wanted: &DatasetRef) -> Result<Vec<Materi
         VersionRef::Partition(key) => format!("{name} has no latest version of partition {}", key.as_str()),
     };
     Err(Error::not_found(message).hint(format!("`runstone datasets {name}` lists its versions")))
+}
+
+/// Every publication of the versions that are meant, in the order of ids. Whoever asks what became of a version asks about
+/// all of them: the same bytes may have been published again since.
+pub fn publications(store: &mut dyn Store, wanted: &DatasetRef) -> Result<Vec<MaterializationRecord>> {
+    let found = versions(store, wanted)?;
+    let mut all: BTreeMap<NodeId, MaterializationRecord> = BTreeMap::new();
+    for version in &found {
+        let same = |it: &MaterializationRecord| it.dataset == version.dataset && it.subset == version.subset;
+        let published = store.by_hash(&version.hash.to_hex(), u32::MAX)?;
+        all.extend(published.into_iter().filter(same).map(|it| (it.id, it)));
+    }
+    Ok(all.into_values().collect())
 }
 
 /// The single publication that is meant.

@@ -1,15 +1,16 @@
 //! Up and down: what a version was made of, and what was made of it, as exact versions with the attempts between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use runstone_core::cell::task_name;
+use runstone_core::hash::ContentHash;
 use runstone_core::record::{AttemptRecord, Cut, Lineage, MaterializationRecord, NodeId, Trust};
 use runstone_core::store::{Direction, Store, WalkLimit};
 use serde::Serialize;
 
 use crate::Result;
 use crate::asked::DerivationView;
-use crate::view::{AttemptView, VersionView};
+use crate::view::{AttemptView, VersionView, evicted};
 
 /// A piece of the lineage graph.
 #[derive(Debug, Clone, Serialize)]
@@ -78,7 +79,8 @@ pub(crate) fn of_records(
     direction: &'static str,
 ) -> Result<LineageView> {
     let asked = asked(store, lineage)?;
-    Ok(view(lineage, start, direction, &asked))
+    let evicted = evicted(store, &lineage.materializations)?;
+    Ok(view(lineage, start, direction, &asked, &evicted))
 }
 
 /// What was asked of each attempt, by fingerprint. What cannot be read is left out: the rest is still worth showing.
@@ -103,9 +105,10 @@ fn view(
     start: &[NodeId],
     direction: &'static str,
     asked: &HashMap<String, DerivationView>,
+    evicted: &HashSet<ContentHash>,
 ) -> LineageView {
     let producers: HashMap<NodeId, &AttemptRecord> = lineage.attempts.iter().map(|it| (it.id, it)).collect();
-    let version = |it: &MaterializationRecord| VersionView::new(it, producers.get(&it.attempt).copied());
+    let version = |it: &MaterializationRecord| VersionView::new(it, producers.get(&it.attempt).copied(), evicted);
     let attempt = |it: &AttemptRecord| LineageAttempt {
         attempt: AttemptView::from(it),
         pipeline: it.pipeline.clone(),

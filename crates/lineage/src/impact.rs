@@ -1,6 +1,6 @@
 //! What a version means for others: everything derived from it, by pipeline, and what of that is in use.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use runstone_core::record::{AttemptRecord, Cut, MaterializationRecord, NodeId};
 use runstone_core::store::{Direction, Store, VersionRef, WalkLimit};
@@ -57,7 +57,7 @@ pub struct TagUse {
     pub version: String,
 }
 
-/// What was derived from publications of a version.
+/// What was derived from publications of a version: all of them, where all that became of it is meant.
 ///
 /// # Errors
 /// Where the record cannot be read.
@@ -85,7 +85,7 @@ pub fn of(store: &mut dyn Store, start: &[MaterializationRecord], limit: WalkLim
         views.push(PipelineImpact { pipeline, datasets: all });
     }
     Ok(ImpactView {
-        of: start.iter().map(name).collect(),
+        of: start.iter().map(name).collect::<BTreeSet<_>>().into_iter().collect(),
         versions,
         attempts: found.attempts.len(),
         pipelines: views,

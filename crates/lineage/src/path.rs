@@ -34,10 +34,12 @@ pub struct Hop {
 /// The ways between publications of two versions; which one came from the other is found out.
 ///
 /// # Errors
-/// [`Kind::NotFound`](crate::Kind::NotFound) where neither came from the other.
+/// [`Kind::NotFound`](crate::Kind::NotFound) where neither came from the other, or a limit kept that from being found out.
 pub fn between(store: &mut dyn Store, one: &[NodeId], other: &[NodeId], limit: WalkLimit) -> Result<PathView> {
+    let mut partial = false;
     for (from, to) in [(one, other), (other, one)] {
         let above = store.closure(to, Direction::Up, limit)?;
+        partial |= above.cut.is_some();
         let set: HashSet<NodeId> = above.materializations.iter().copied().collect();
         if !from.iter().any(|node| set.contains(node)) {
             continue;
@@ -51,7 +53,11 @@ pub fn between(store: &mut dyn Store, one: &[NodeId], other: &[NodeId], limit: W
         let between = graph::of_records(store, &Lineage { cut, ..lineage }, to, "path")?;
         return Ok(PathView { shortest, between });
     }
-    Err(Error::not_found("neither of the two came from the other"))
+    Err(if partial {
+        Error::not_found("no way between the two was found among the versions looked at").hint("raise --nodes")
+    } else {
+        Error::not_found("neither of the two came from the other")
+    })
 }
 
 /// Publications with the attempts that made one of them of another; what the first ones were made of is left out.

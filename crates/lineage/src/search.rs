@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::asked::{hash_text, short};
-use crate::view::{AttemptView, VersionView};
+use crate::view::{AttemptView, VersionView, evicted};
 
 /// Attempts asked of the store at a time.
 const PAGE: u32 = 500;
@@ -92,6 +92,7 @@ fn views(store: &mut dyn Store, found: &[AttemptRecord]) -> Result<Vec<Found>> {
     let ids: Vec<NodeId> = found.iter().map(|attempt| attempt.id).collect();
     let published: Vec<MaterializationRecord> = store.published(&ids)?;
     let metrics = store.metrics(&ids)?;
+    let evicted = evicted(store, &published)?;
     Ok(found
         .iter()
         .map(|attempt| Found {
@@ -101,7 +102,7 @@ fn views(store: &mut dyn Store, found: &[AttemptRecord]) -> Result<Vec<Found>> {
             versions: published
                 .iter()
                 .filter(|it| it.attempt == attempt.id)
-                .map(|it| VersionView::new(it, Some(attempt)))
+                .map(|it| VersionView::new(it, Some(attempt), &evicted))
                 .collect(),
             metrics: metrics.iter().filter(|(id, _)| *id == attempt.id).map(|(_, metric)| metric.clone()).collect(),
         })

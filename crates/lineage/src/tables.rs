@@ -11,7 +11,7 @@ use runstone_core::store::Store;
 use runstone_core::time::Timestamp;
 use runstone_exec::objects::tree::TreeItem;
 use runstone_exec::objects::{ObjectError, ObjectStore};
-use runstone_table::{ColumnProfile, Format, Part, Profile, ReadOptions, Scalar, Table, TableError};
+use runstone_table::{ColumnProfile, ColumnType, Format, Part, Profile, ReadOptions, Scalar, Table, TableError};
 use serde::Serialize;
 
 use crate::view::reference;
@@ -126,7 +126,7 @@ pub struct ColumnView {
     pub distinct: u64,
     /// Whether that is exact; else it is off by about 2 %.
     pub distinct_is_exact: bool,
-    /// The smallest value.
+    /// The smallest value; none of columns without an order, such as texts.
     pub min: Option<serde_json::Value>,
     /// The largest value.
     pub max: Option<serde_json::Value>,
@@ -163,17 +163,21 @@ impl From<&Profile> for ProfileView {
 impl From<&ColumnProfile> for ColumnView {
     fn from(column: &ColumnProfile) -> Self {
         let distinct = column.distinct();
+        // Words that look like numbers say nothing of a column of words.
+        let has_order = !matches!(column.column_type(), ColumnType::Text | ColumnType::Json | ColumnType::Mixed);
+        let ordered = |value: Option<Scalar>| value.filter(|_| has_order).as_ref().map(plain);
+        let number = |number: Option<f64>| number.filter(|_| has_order);
         Self {
             name: column.name().to_owned(),
             kind: column.column_type().to_string(),
             nulls: column.nulls(),
             distinct: distinct.count,
             distinct_is_exact: distinct.exact,
-            min: column.min().as_ref().map(plain),
-            max: column.max().as_ref().map(plain),
-            mean: column.mean(),
-            deviation: column.variance().map(f64::sqrt),
-            quantiles: SHARES.iter().filter_map(|share| Some((*share, column.quantile(*share)?))).collect(),
+            min: ordered(column.min()),
+            max: ordered(column.max()),
+            mean: number(column.mean()),
+            deviation: number(column.variance()).map(f64::sqrt),
+            quantiles: SHARES.iter().filter_map(|share| Some((*share, number(column.quantile(*share))?))).collect(),
             mean_length: column.mean_length(),
             top: column.top(TOP).into_iter().map(|top| (plain(&top.value), top.count)).collect(),
         }

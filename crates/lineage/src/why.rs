@@ -329,13 +329,9 @@ impl From<&AttemptRecord> for Before {
             attempt_node: attempt.id.0,
             fingerprint: attempt.fingerprint.to_string(),
             state: attempt.state,
-            reusable: is_reusable(attempt),
+            reusable: attempt.reusable,
         }
     }
-}
-
-fn is_reusable(attempt: &AttemptRecord) -> bool {
-    attempt.state == AttemptState::Succeeded && attempt.end.as_ref().is_none_or(|end| end.tainted.is_none())
 }
 
 fn verdict(now: &AttemptRecord, then: Option<&AttemptRecord>) -> Verdict {
@@ -343,7 +339,7 @@ fn verdict(now: &AttemptRecord, then: Option<&AttemptRecord>) -> Verdict {
         _ if now.kind == AttemptKind::Reuse => Verdict::Reused,
         None => Verdict::First,
         Some(then) if then.fingerprint != now.fingerprint => Verdict::Changed,
-        Some(then) if is_reusable(then) => Verdict::Repeated,
+        Some(then) if then.reusable => Verdict::Repeated,
         Some(_) => Verdict::Again,
     }
 }

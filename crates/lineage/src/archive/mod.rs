@@ -1,13 +1,15 @@
 //! An export that can be verified without us: a folder with what attempts state, proofs that these are in the log, and what
 //! they name by hash.
 //!
-//!     manifest.note        all files with their sizes and hashes, signed (a C2SP signed note whose text is JSON)
-//!     statements.jsonl     what each attempt states, with a proof that it is in the log
-//!     derivations.jsonl    what was asked, by fingerprint
-//!     runs.jsonl           what is stated of each run
-//!     checkpoints.jsonl    signed states of the log, with proofs that each is a beginning of the last
-//!     definitions/         definitions of pipelines, by hash
-//!     objects/             bytes, by hash, where they were asked for
+//! ```text
+//! manifest.note        all files with their sizes and hashes, signed (a C2SP signed note whose text is JSON)
+//! statements.jsonl     what each attempt states, with a proof that it is in the log
+//! derivations.jsonl    what was asked, by fingerprint
+//! runs.jsonl           what is stated of each run
+//! checkpoints.jsonl    signed states of the log, with proofs that each is a beginning of the last
+//! definitions/         definitions of pipelines, by hash
+//! objects/             bytes, by hash, where they were asked for
+//! ```
 //!
 //! The rules are written down in `docs/design/log.md`, so that others can check an export with tools of their own.
 
@@ -16,6 +18,7 @@ mod verify;
 mod write;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +35,12 @@ pub(crate) const RUNS: &str = "runs.jsonl";
 pub(crate) const CHECKPOINTS: &str = "checkpoints.jsonl";
 pub(crate) const DEFINITIONS: &str = "definitions";
 pub(crate) const OBJECTS: &str = "objects";
+
+/// Whether a folder is an export, or what is left of one.
+#[must_use]
+pub fn is_one(folder: &Path) -> bool {
+    [MANIFEST, STATEMENTS].iter().any(|name| folder.join(name).exists())
+}
 
 /// What an export holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

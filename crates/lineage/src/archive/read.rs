@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::mpsc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -50,16 +51,51 @@ pub(super) fn matches(path: &Path, entry: &FileEntry) -> Outcome<bool> {
     Ok(hasher.finalize().to_hex().as_str() == entry.blake3)
 }
 
-/// The lines of a file in groups, each with the number of its first line (from 1).
-pub(super) fn for_each_group(
+/// The lines of a file in groups, each with the number of its first line (from 1). While what became of one group is worked
+/// on, the next one is prepared, and the one after it read.
+pub(super) fn for_each_group<T: Send>(
     path: &Path,
     group: usize,
-    mut work: impl FnMut(u64, Vec<String>) -> Outcome<()>,
+    prepare: impl Fn(u64, Vec<String>) -> T + Send,
+    mut work: impl FnMut(T) -> Outcome<()>,
 ) -> Outcome<()> {
+    std::thread::scope(|scope| {
+        let (put, groups) = mpsc::sync_channel(1);
+        let (hand_on, prepared) = mpsc::sync_channel(1);
+        scope.spawn(move || {
+            let read = read_groups(path, group, |lines| put.send(Ok(lines)).is_ok());
+            if let Err(message) = read {
+                // Where nobody listens any more, another one was first.
+                let _ = put.send(Err(message));
+            }
+        });
+        scope.spawn(move || {
+            let mut first = 1;
+            for lines in groups {
+                let ready = lines.map(|lines: Vec<String>| {
+                    let count = lines.len() as u64;
+                    let ready = prepare(first, lines);
+                    first += count;
+                    ready
+                });
+                if hand_on.send(ready).is_err() {
+                    return;
+                }
+            }
+        });
+        for ready in prepared {
+            work(ready?)?;
+        }
+        Ok(())
+    })
+}
+
+/// Reads until the end, or until `put` says that nobody wants more.
+fn read_groups(path: &Path, group: usize, mut put: impl FnMut(Vec<String>) -> bool) -> Outcome<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let cannot = |error: std::io::Error| format!("{name} cannot be read: {error}");
     let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(cannot)?);
-    let (mut first, mut lines) = (1, Vec::with_capacity(group));
+    let mut lines = Vec::with_capacity(group);
     loop {
         let mut line = String::new();
         let read = (&mut reader).take(MAX_LINE).read_line(&mut line).map_err(cannot)?;
@@ -69,12 +105,8 @@ pub(super) fn for_each_group(
         if read > 0 {
             lines.push(line);
         }
-        if lines.len() == group || (read == 0 && !lines.is_empty()) {
-            let count = lines.len() as u64;
-            work(first, std::mem::replace(&mut lines, Vec::with_capacity(group)))?;
-            first += count;
-        }
-        if read == 0 {
+        let is_full = lines.len() == group || (read == 0 && !lines.is_empty());
+        if is_full && !put(std::mem::replace(&mut lines, Vec::with_capacity(group))) || read == 0 {
             return Ok(());
         }
     }

@@ -31,7 +31,9 @@ use crate::log::Finding;
 use crate::{Error, Kind, Result};
 
 /// Lines looked at together by one thread.
-const GROUP: usize = 4096;
+const GROUP: usize = 1024;
+/// Such groups in memory.
+const AT_ONCE: usize = 8;
 /// Findings listed at most.
 const LISTED: usize = 100;
 
@@ -67,15 +69,19 @@ pub struct ArchiveReport {
 /// # Errors
 /// Where the folder is no export at all. What does not fit is in the report.
 pub fn verify(folder: &Path, trust: &Trust) -> Result<ArchiveReport> {
+    if !super::is_one(folder) {
+        return Err(Error::not_found(format!("{} is no export: it has no {MANIFEST}", folder.display())));
+    }
     let path = folder.join(MANIFEST);
-    let size = path.metadata().map(|metadata| metadata.len()).map_err(|error| {
-        Error::not_found(format!("{} is no export: it has no {MANIFEST}", folder.display())).because(error)
-    })?;
+    let size = path.metadata().map_or(0, |metadata| metadata.len());
     if size > read::MAX_MANIFEST {
         return Err(Error::usage(format!("{} is too large for a manifest", path.display())));
     }
-    let bytes = std::fs::read(&path)
-        .map_err(|error| Error::new(Kind::Io, format!("cannot read {}", path.display())).because(error))?;
+    // One that was taken away is found like one that was changed.
+    let bytes = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        read => read.map_err(|error| Error::new(Kind::Io, format!("cannot read {}", path.display())).because(error))?,
+    };
     let mut check = Check {
         folder,
         report: ArchiveReport {
@@ -118,6 +124,9 @@ impl Check<'_> {
     /// The manifest and the keys that may have signed; none where it cannot be believed.
     fn manifest(&mut self, bytes: &[u8], trust: &Trust) -> Option<(Manifest, Vec<NoteKey>)> {
         let read = || -> Outcome<(Manifest, Vec<NoteKey>)> {
+            if bytes.is_empty() {
+                return Err("is missing".to_owned());
+            }
             let note = Note::parse(bytes).map_err(|error| format!("is no signed note: {error}"))?;
             let manifest: Manifest =
                 serde_json::from_str(note.text()).map_err(|error| format!("cannot be read: {error}"))?;
@@ -231,17 +240,23 @@ impl Check<'_> {
 
     fn checkpoints(&self, log: &Log<'_>, keys: &[NoteKey], trust: &Trust) -> Outcome<()> {
         let mut signed: HashMap<u64, NodeHash> = HashMap::new();
-        read::for_each_group(&self.folder.join(CHECKPOINTS), GROUP, |first, lines| {
-            for (number, line) in (first..).zip(lines) {
-                let line: CheckpointLine = parse(number, &line)?;
-                let checkpoint = log.signed(&line.note, keys).map_err(|message| format!("line {number}: {message}"))?;
-                let proof = read::hashes(&line.proof)?;
-                verify_consistency(checkpoint.size, log.size, &proof, checkpoint.root, log.root)
-                    .map_err(|error| format!("line {number}: {error}"))?;
-                signed.insert(checkpoint.size, checkpoint.root);
-            }
-            Ok(())
-        })?;
+        read::for_each_group(
+            &self.folder.join(CHECKPOINTS),
+            GROUP,
+            |first, lines| (first, lines),
+            |(first, lines)| {
+                for (number, line) in (first..).zip(lines) {
+                    let line: CheckpointLine = parse(number, &line)?;
+                    let checkpoint =
+                        log.signed(&line.note, keys).map_err(|message| format!("line {number}: {message}"))?;
+                    let proof = read::hashes(&line.proof)?;
+                    verify_consistency(checkpoint.size, log.size, &proof, checkpoint.root, log.root)
+                        .map_err(|error| format!("line {number}: {error}"))?;
+                    signed.insert(checkpoint.size, checkpoint.root);
+                }
+                Ok(())
+            },
+        )?;
         if signed.get(&log.size) != Some(&log.root) {
             return Err("no checkpoint signs the log that the manifest names".to_owned());
         }
@@ -258,16 +273,16 @@ impl Check<'_> {
     }
 
     /// The hashes that the lines of a file are proven to have.
-    fn hashed<L: DeserializeOwned, H: Eq + std::hash::Hash>(
+    fn hashed<L: DeserializeOwned, H: Eq + std::hash::Hash + Send>(
         &self,
         name: &str,
-        check: impl Fn(&L) -> Outcome<H>,
+        check: impl Fn(&L) -> Outcome<H> + Sync,
     ) -> Outcome<HashSet<H>> {
         let mut found = HashSet::new();
-        read::for_each_group(&self.folder.join(name), GROUP, |first, lines| {
-            for (number, line) in (first..).zip(lines) {
-                let line: L = parse(number, &line)?;
-                found.insert(check(&line).map_err(|message| format!("line {number}: {message}"))?);
+        let hash = |first, lines: Vec<String>| each_line(first, &lines, &check);
+        read::for_each_group(&self.folder.join(name), GROUP * AT_ONCE, hash, |hashes| {
+            for hash in hashes {
+                found.insert(hash?);
             }
             Ok(())
         })?;
@@ -284,8 +299,9 @@ impl Check<'_> {
         let mut graph = Graph::default();
         let mut tree = Appender::new();
         let mut problems: Vec<(String, String)> = Vec::new();
-        let outcome = read::for_each_group(&self.folder.join(STATEMENTS), GROUP * 8, |first, lines| {
-            for read in read_statements(first, &lines, log) {
+        let prove = |first, lines: Vec<String>| each_line(first, &lines, |line| statement(line, log));
+        let outcome = read::for_each_group(&self.folder.join(STATEMENTS), GROUP * AT_ONCE, prove, |proven| {
+            for read in proven {
                 let (index, leaf, stated) = read?;
                 if manifest.complete {
                     if index != tree.size() {
@@ -372,29 +388,33 @@ impl Log<'_> {
 
 type Statement = (u64, LeafHash, Stated);
 
-/// Decodes and proves lines on all cores.
-fn read_statements(first: u64, lines: &[String], log: &Log<'_>) -> Vec<Outcome<Statement>> {
+/// Reads and checks lines on all cores; gives what was found in the order of lines.
+fn each_line<L: DeserializeOwned, T: Send>(
+    first: u64,
+    lines: &[String],
+    check: impl Fn(&L) -> Outcome<T> + Sync,
+) -> Vec<Outcome<T>> {
     let groups: Vec<(u64, &[String])> = (first..).step_by(GROUP).zip(lines.chunks(GROUP)).collect();
-    let done: Vec<Mutex<Vec<Outcome<Statement>>>> = groups.iter().map(|_| Mutex::default()).collect();
+    let done: Vec<Mutex<Vec<Outcome<T>>>> = groups.iter().map(|_| Mutex::default()).collect();
     in_parallel(groups.len(), |at| {
         let (first, lines) = groups[at];
-        let read = (first..)
-            .zip(lines)
-            .map(|(number, line)| statement(number, line, log).map_err(|message| format!("line {number}: {message}")));
+        let read = (first..).zip(lines).map(|(number, line)| {
+            let line = parse(number, line)?;
+            check(&line).map_err(|message| format!("line {number}: {message}"))
+        });
         *done[at].lock().expect("no thread panics while it holds this") = read.collect();
     });
     done.into_iter().flat_map(|group| group.into_inner().expect("no thread panics while it holds this")).collect()
 }
 
-fn statement(number: u64, line: &str, log: &Log<'_>) -> Outcome<Statement> {
-    let line: StatementLine = parse(number, line)?;
+fn statement(line: &StatementLine, log: &Log<'_>) -> Outcome<Statement> {
     let bytes = read::bytes(&line.statement)?;
     let leaf = leaf_hash(&bytes);
     if let Some(proof) = &line.proof {
         verify_inclusion(leaf, line.index, log.size, &read::hashes(proof)?, log.root)
             .map_err(|error| error.to_string())?;
     }
-    let value = canonical::decode(&bytes).map_err(|error| error.to_string())?;
+    let value = canonical::view(&bytes).map_err(|error| error.to_string())?;
     let stated = Stated::read(&value).map_err(|error| error.to_string())?;
     Ok((line.index, leaf, stated))
 }

@@ -25,7 +25,7 @@ use super::{
     CHECKPOINTS, CheckpointLine, DEFINITIONS, DERIVATIONS, DerivationLine, FORMAT, FileEntry, MANIFEST, Manifest,
     OBJECTS, RUNS, RunLine, STATEMENTS, StatementLine, Subject,
 };
-use crate::export::attempts_behind;
+use crate::export::{Selection, attempts};
 use crate::facts::{self, Facts, RunHashes};
 use crate::log::{origin, prove_consistency, prove_inclusion, verifier_key};
 use crate::view::reference;
@@ -151,7 +151,8 @@ impl<'a> Export<'a> {
             }
             return Ok(());
         }
-        let attempts = attempts_behind(store, self.request.versions)?;
+        let versions: Vec<NodeId> = self.request.versions.iter().map(|version| version.id).collect();
+        let attempts = attempts(store, Selection::Up(&versions))?;
         for ids in attempts.chunks(BATCH as usize) {
             let mut leaves = store.log_leaves_of(ids)?;
             leaves.retain(|leaf| leaf.index < size);

@@ -1,6 +1,6 @@
 //! Whether the record still says what the log states, leaf by leaf, and the log what its checkpoints sign.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use runstone_core::cell::task_name;
 use runstone_core::derivation;
@@ -14,7 +14,7 @@ use runstone_core::store::Store;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{definition_hash, origin};
+use super::{appender, definition_hash, origin};
 use crate::Result;
 use crate::facts::{self, Facts, RunHashes};
 
@@ -48,8 +48,8 @@ pub struct Finding {
 }
 
 /// Makes every statement again from the record, grows the tree of all of them, and compares it with what the log and its
-/// checkpoints say. Where `keys` are given, each checkpoint must be signed by one of them. `progress` is told how many leaves
-/// were looked at, of how many.
+/// checkpoints say. Where `keys` are given, each checkpoint must be signed by one of them. The log must go on from every
+/// checkpoint in `kept`, wherever that was kept. `progress` is told how many leaves were looked at, of how many.
 ///
 /// # Errors
 /// Where the record cannot be read at all.
@@ -57,6 +57,7 @@ pub fn check(
     store: &mut dyn Store,
     project: Uuid,
     keys: &[NoteKey],
+    kept: &[Checkpoint],
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<LogReport> {
     let mut checkpoints: BTreeMap<u64, CheckpointRecord> =
@@ -68,11 +69,19 @@ pub fn check(
         runs: RunHashes::default(),
         known: HashSet::new(),
         definitions: HashSet::new(),
+        unreadable: HashSet::new(),
         over: false,
         signed: 0,
     };
     check.signatures(checkpoints.values(), keys);
     let size = store.log_size()?;
+    let signed = store.checkpoints(1)?.first().map_or(0, |last| last.size);
+    if size > signed {
+        check.put("checkpoint", format!("leaves {signed} to {}", size - 1), "are not signed");
+    }
+    for kept in kept {
+        check.kept(store, kept, size)?;
+    }
     while check.tree.size() < size && !check.over && check.report.findings.len() < LISTED {
         let leaves = store.log_leaves(check.tree.size(), BATCH)?;
         if leaves.is_empty() {
@@ -97,6 +106,8 @@ struct Check {
     runs: RunHashes,
     known: HashSet<Fingerprint>,
     definitions: HashSet<ContentHash>,
+    /// Attempts of which that was said already.
+    unreadable: HashSet<NodeId>,
     /// Set where it makes no sense to go on.
     over: bool,
     /// Size of the largest checkpoint that fits.
@@ -143,9 +154,8 @@ impl Check {
         leaves: &[LogLeaf],
         checkpoints: &mut BTreeMap<u64, CheckpointRecord>,
     ) -> Result<()> {
-        let ids: Vec<NodeId> = leaves.iter().map(|leaf| leaf.attempt).collect();
-        let facts = facts::load(store, &ids)?;
-        let by_id: std::collections::HashMap<NodeId, &Facts> = facts.iter().map(|it| (it.attempt.id, it)).collect();
+        let facts = self.facts(store, leaves)?;
+        let by_id: HashMap<NodeId, &Facts> = facts.iter().map(|it| (it.attempt.id, it)).collect();
         self.asked(store, &facts)?;
         for leaf in leaves {
             if leaf.index != self.tree.size() {
@@ -164,11 +174,36 @@ impl Check {
         Ok(())
     }
 
+    /// The facts about all that can be read. Where that cannot be done together, what is in the way is found one by one.
+    fn facts(&mut self, store: &mut dyn Store, leaves: &[LogLeaf]) -> Result<Vec<Facts>> {
+        let ids: Vec<NodeId> = leaves.iter().map(|leaf| leaf.attempt).collect();
+        match facts::load(store, &ids) {
+            Err(error) if error.is_damage() => {}
+            facts => return facts,
+        }
+        let mut all = Vec::new();
+        for leaf in leaves {
+            match facts::load(store, &[leaf.attempt]) {
+                Ok(facts) => all.extend(facts),
+                Err(error) if error.is_damage() => {
+                    self.unreadable.insert(leaf.attempt);
+                    let name = format!("attempt {} (leaf {})", leaf.attempt.0, leaf.index);
+                    self.put("statement", name, format!("cannot be made again: {error}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
     /// The tree is that of the leaves as they are logged, so that one statement that was changed is one finding.
     fn leaf(&mut self, leaf: &LogLeaf, facts: Option<&Facts>) {
         let logged = LeafHash::from_bytes(head(&leaf.record));
         let record = self.tree.append(logged);
         let subject = |name: String| format!("{name} (leaf {})", leaf.index);
+        if self.unreadable.contains(&leaf.attempt) {
+            return;
+        }
         let Some(facts) = facts else {
             let name = subject(format!("attempt {}", leaf.attempt.0));
             return self.put("statement", name, "is not on record");
@@ -194,6 +229,24 @@ impl Check {
                 format!("does not sign this log: leaves {} to {} were others", self.signed, checkpoint.size - 1);
             self.put("checkpoint", format!("checkpoint {}", checkpoint.size), message);
         }
+    }
+
+    /// Whether the log goes on from a checkpoint of earlier. What its rows prove is held against the leaves later on.
+    fn kept(&mut self, store: &mut dyn Store, kept: &Checkpoint, size: u64) -> Result<()> {
+        let subject = format!("the log at {} leaves", kept.size);
+        if kept.origin != origin(self.project) {
+            self.put("checkpoint", subject, format!("was kept as one of {}", kept.origin));
+        } else if kept.size > size {
+            self.put("checkpoint", subject, format!("was signed, and now it has {size}"));
+        } else {
+            match appender(store, kept.size) {
+                Ok(tree) if tree.root() == kept.root => {}
+                Ok(_) => self.put("checkpoint", subject, "was another one when it was signed"),
+                Err(error) if error.is_damage() => self.put("checkpoint", subject, error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// What was asked, and the definitions, against the hashes by which statements name them.

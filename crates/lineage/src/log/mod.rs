@@ -16,7 +16,7 @@ use runstone_core::lineage::store::{CheckpointRecord, LogLeaf};
 use runstone_core::log::checkpoint::Checkpoint;
 use runstone_core::log::key::SigningKey;
 use runstone_core::log::note::{Note, NoteKey};
-use runstone_core::log::tree::{Appender, NodeHash, consistency_proof, inclusion_proof, leaf_hash};
+use runstone_core::log::tree::{Appender, NodeHash, consistency_proof, inclusion_proof, leaf_hash, verify_consistency};
 use runstone_core::record::NodeId;
 use runstone_core::store::{Store, StoreError};
 use runstone_core::time::Timestamp;
@@ -27,6 +27,8 @@ use crate::{Error, Result};
 
 /// Attempts appended at a time.
 const BATCH: u32 = 1000;
+/// Where to go on from a log that is not what it should be.
+const SEE: &str = "`runstone verify` says where it is broken";
 
 /// What a project's log is called, which is also the name its key signs under.
 #[must_use]
@@ -43,49 +45,89 @@ pub fn verifier_key(project: Uuid, key: &SigningKey) -> Result<NoteKey> {
 }
 
 /// What sealing did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// Leaves appended.
     pub appended: u64,
-    /// Leaves there are.
-    pub size: u64,
+    /// The newest checkpoint, where there is one.
+    pub last: Option<CheckpointRecord>,
 }
 
-/// Appends every attempt that ended and is not in the log yet, and signs a checkpoint where the log has grown beyond the
-/// last one.
+/// Appends every attempt that ended and is not in the log yet, and signs the log with it.
+///
+/// Nothing is signed that could not be: the log must be that of its last checkpoint, and go on from `kept`, what was known
+/// of it before, wherever that was kept. So whoever can write the record, but has no key, gets no signature for another
+/// history.
 ///
 /// # Errors
-/// Where the record cannot be read or written. What was appended before stays.
-pub fn seal(store: &mut dyn Store, project: Uuid, key: &SigningKey, now: Timestamp) -> Result<Sealed> {
+/// Where the record cannot be read or written, or the log is not what it was. What was appended before stays.
+pub fn seal(
+    store: &mut dyn Store,
+    project: Uuid,
+    key: &SigningKey,
+    kept: Option<&Checkpoint>,
+    now: Timestamp,
+) -> Result<Sealed> {
     let mut appended = 0;
     let mut runs = RunHashes::default();
     let mut tree: Option<Appender> = None;
     loop {
         let ids = store.unlogged(BATCH)?;
+        // Read in this order, what others append in between makes the checkpoint the larger one, never the log.
+        let size = store.log_size()?;
+        let last = store.checkpoints(1)?.pop();
+        let signed = last.as_ref().map_or(0, |last| last.size);
+        if size > signed {
+            let message = format!("the log has {size} leaves, and {signed} of them are signed");
+            return Err(Error::damaged(message).hint(SEE));
+        }
+        // A tree that was grown here is only as good as the log that somebody else may have grown meanwhile.
+        let mut grown = match tree.take().filter(|tree| tree.size() == signed) {
+            Some(tree) => tree,
+            None => went_on(store, project, last.as_ref(), kept)?,
+        };
         if ids.is_empty() {
-            break;
+            return Ok(Sealed { appended, last });
         }
         let leaves = statements(store, project, &ids, &mut runs)?;
-        let size = store.log_size()?;
-        // A tree that was grown here is only as good as the log that somebody else may have grown meanwhile.
-        let mut grown = match tree.take().filter(|tree| tree.size() == size) {
-            Some(tree) => tree,
-            None => appender(store, size)?,
-        };
         let leaves: Vec<(NodeId, Vec<u8>)> =
             leaves.iter().map(|(id, bytes)| (*id, grown.append(leaf_hash(bytes)))).collect();
-        if store.append_log(size, &leaves)? {
+        if store.append_log(&leaves, &checkpoint(project, grown.size(), grown.root(), key, now)?)? {
             appended += leaves.len() as u64;
             tree = Some(grown);
         }
     }
-    let size = store.log_size()?;
-    let last = store.checkpoints(1)?.first().map_or(0, |checkpoint| checkpoint.size);
-    if size > last {
-        let root = appender(store, size)?.root();
-        store.add_checkpoint(&checkpoint(project, size, root, key, now)?)?;
+}
+
+/// The tree of a log, which is the one that was signed last, and goes on from what is known of it.
+fn went_on(
+    store: &mut dyn Store,
+    project: Uuid,
+    last: Option<&CheckpointRecord>,
+    kept: Option<&Checkpoint>,
+) -> Result<Appender> {
+    let tree = match last {
+        Some(last) => appender(store, last.size)?,
+        None => Appender::new(),
+    };
+    if let Some(last) = last
+        && *tree.root().as_bytes() != last.root
+    {
+        return Err(Error::damaged(format!("checkpoint {} does not sign this log", last.size)).hint(SEE));
     }
-    Ok(Sealed { appended, size })
+    if let Some(kept) = kept {
+        let other = |why: String| Error::damaged(format!("the log does not go on from what it was: {why}")).hint(SEE);
+        if kept.origin != origin(project) {
+            return Err(other(format!("a checkpoint of {} was kept of it", kept.origin)));
+        }
+        if kept.size > tree.size() {
+            return Err(other(format!("it has {} leaves, and had {}", tree.size(), kept.size)));
+        }
+        let proof = prove_consistency(store, kept.size, tree.size())?;
+        verify_consistency(kept.size, tree.size(), &proof, kept.root, tree.root())
+            .map_err(|_| other(format!("its first {} leaves were others", kept.size)))?;
+    }
+    Ok(tree)
 }
 
 /// What each of these attempts states, in the order of ids.
@@ -136,7 +178,7 @@ fn records(store: &mut dyn Store, indices: &[u64]) -> std::result::Result<Vec<Ve
 }
 
 fn broken(error: &dyn std::fmt::Display) -> Error {
-    Error::damaged(format!("the log cannot be read: {error}")).hint("`runstone verify` says where it is broken")
+    Error::damaged(format!("the log cannot be read: {error}")).hint(SEE)
 }
 
 /// A hash of the definition's text, as runs name it.

@@ -7,4 +7,4 @@ mod version;
 
 pub use attempt::{AttemptView, EndView};
 pub use time::Rfc3339;
-pub use version::{ProducerView, VersionView, reference, with_producers};
+pub use version::{ProducerView, VersionView, evicted, reference, with_producers};

@@ -1,8 +1,9 @@
 //! Versions of datasets as programs get them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use runstone_core::cell::task_name;
+use runstone_core::hash::ContentHash;
 use runstone_core::record::{AttemptRecord, ContentKind, MaterializationRecord, NodeId};
 use runstone_core::store::{Result, Store};
 use serde::Serialize;
@@ -36,6 +37,8 @@ pub struct VersionView {
     pub created_at: Rfc3339,
     /// Why it cannot be relied on, or whether.
     pub tainted: bool,
+    /// Whether its bytes were given up. A run that needs them makes them again.
+    pub evicted: bool,
     /// The attempt that published it.
     pub attempt_node: i64,
     /// What made it, where that was looked at.
@@ -68,7 +71,11 @@ impl From<&AttemptRecord> for ProducerView {
 
 impl VersionView {
     /// From the rows.
-    pub fn new(version: &MaterializationRecord, producer: Option<&AttemptRecord>) -> Self {
+    pub fn new(
+        version: &MaterializationRecord,
+        producer: Option<&AttemptRecord>,
+        evicted: &HashSet<ContentHash>,
+    ) -> Self {
         Self {
             node: version.id.0,
             dataset: version.dataset.clone(),
@@ -82,6 +89,7 @@ impl VersionView {
             file_name: version.file_name.clone(),
             created_at: Rfc3339(version.created),
             tainted: version.tainted,
+            evicted: evicted.contains(&version.hash),
             attempt_node: version.attempt.0,
             producer: producer.map(ProducerView::from),
         }
@@ -103,6 +111,14 @@ pub fn reference(dataset: &str, subset: &str, version: i64) -> String {
     format!("{}@v{version}", task_name(dataset, subset))
 }
 
+/// Contents of publications whose bytes were given up.
+pub fn evicted(store: &mut dyn Store, versions: &[MaterializationRecord]) -> Result<HashSet<ContentHash>> {
+    let mut hashes: Vec<ContentHash> = versions.iter().map(|version| version.hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    store.evicted(&hashes)
+}
+
 /// Publications with what made them.
 pub fn with_producers(store: &mut dyn Store, versions: &[MaterializationRecord]) -> Result<Vec<VersionView>> {
     let mut ids: Vec<NodeId> = versions.iter().map(|version| version.attempt).collect();
@@ -110,5 +126,7 @@ pub fn with_producers(store: &mut dyn Store, versions: &[MaterializationRecord])
     ids.dedup();
     let attempts: HashMap<NodeId, AttemptRecord> =
         store.attempts_by_id(&ids)?.into_iter().map(|attempt| (attempt.id, attempt)).collect();
-    Ok(versions.iter().map(|version| VersionView::new(version, attempts.get(&version.attempt))).collect())
+    let evicted = evicted(store, versions)?;
+    let view = |version: &MaterializationRecord| VersionView::new(version, attempts.get(&version.attempt), &evicted);
+    Ok(versions.iter().map(view).collect())
 }

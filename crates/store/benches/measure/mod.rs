@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 
-fn cpu_us() -> f64 {
+/// Processor time of this process so far, in microseconds.
+pub(crate) fn cpu_us() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }
