@@ -67,6 +67,14 @@ pub enum RunError {
     /// Something the run is to read is not on record.
     #[error("{0}")]
     Input(String),
+    /// Results that it would go on from were given up since.
+    #[error("run #{number} cannot be gone on with: the bytes of {version} were given up; a new run makes them anew")]
+    GivenUp {
+        /// Its number.
+        number: i64,
+        /// Such as `pipeline/step@v3`.
+        version: String,
+    },
 }
 
 /// What is kept with a run about how it was asked for, beside its definition and parameters.
@@ -78,6 +86,14 @@ pub(crate) struct Kept {
     pub(crate) pins: Vec<(String, String, Vec<MaterializationRecord>)>,
     /// Publications of steps that are not part of the run.
     pub(crate) standing: Vec<Standing>,
+}
+
+impl Kept {
+    /// What the run reads of what it does not make itself.
+    pub(crate) fn read_of_others(&self) -> impl Iterator<Item = &MaterializationRecord> {
+        let external = self.pins.iter().flat_map(|(_, _, found)| found);
+        external.chain(self.standing.iter().flat_map(Standing::found))
+    }
 }
 
 /// Who asked for a run, and how it is to be put on record.
@@ -146,6 +162,8 @@ pub(crate) fn begin(
     };
     let new = NewRun { tasks: recorded, ..new_run(site, &prepared, &kept, birth) };
     let bench = Bench::set_up(site, (run, asked_number), crew)?;
+    // A clean-up knows of the run from here on, and spares what it holds.
+    let _ = pins::hold(site, kept.read_of_others());
     let number = store.create_run(&new)?;
     failpoint::hit("after_run_created");
     reporter.event(&RunEvent::RunStarted {

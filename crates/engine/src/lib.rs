@@ -31,6 +31,7 @@ pub mod report;
 mod reported;
 pub mod reproduce;
 mod resume;
+pub mod retention;
 pub mod seal;
 pub mod service;
 mod shelf;

@@ -11,8 +11,10 @@ use runstone_core::spec::model::{InputRef, Step};
 use runstone_core::store::{Store, StoreError, VersionRef};
 use serde::{Deserialize, Serialize};
 
+use crate::driver;
 use crate::ledger::{Entry, Ledger, Published};
 use crate::prepare::Prepared;
+use crate::site::Site;
 
 /// Publications of other pipelines: (name, version) as written → what was found.
 pub(crate) type External = HashMap<(String, String), Vec<MaterializationRecord>>;
@@ -22,6 +24,22 @@ pub(crate) type External = HashMap<(String, String), Vec<MaterializationRecord>>
 pub(crate) struct Standing {
     step: String,
     found: Vec<MaterializationRecord>,
+}
+
+impl Standing {
+    /// Its publications.
+    pub(crate) fn found(&self) -> &[MaterializationRecord] {
+        &self.found
+    }
+}
+
+/// Holds publications against a clean-up, as far as they are there; gives those that are not. Whether they are needed shows
+/// when they are read.
+pub(crate) fn hold<'r>(
+    site: &Site,
+    records: impl IntoIterator<Item = &'r MaterializationRecord>,
+) -> Vec<&'r MaterializationRecord> {
+    records.into_iter().filter(|record| !driver::is_held(site, record)).collect()
 }
 
 /// What the steps of this run read of other pipelines.

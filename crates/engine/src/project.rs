@@ -5,6 +5,7 @@
 //! where they are.
 
 pub mod config;
+mod retention;
 
 use std::fs;
 use std::io::{self, Write as _};

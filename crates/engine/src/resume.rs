@@ -44,6 +44,9 @@ pub fn resume(
         return Err(RunError::Over(record.number));
     }
     let taken = Taken::new(site, store.as_mut(), record, crew)?;
+    if record.state != RunState::Running {
+        taken.hold_results(site, store.as_mut())?;
+    }
     let Some(owner) = store.take_over(record.id, true, clock::now())? else {
         return Err(RunError::Over(record.number));
     };
@@ -83,6 +86,27 @@ impl<'a> Taken<'a> {
         let (prepared, kept) = recorded.prepare(&Home::of_record(&site.project))?;
         let bench = Bench::with_lock(&folder, lock.into(), crew).map_err(failed)?;
         Ok(Self { record, folder, prepared, kept, bench, is_told_of_cancel: false })
+    }
+}
+
+impl Taken<'_> {
+    /// Holds what a run that was over goes on from: until it is taken over, a clean-up may have given it up, and what stands
+    /// for a task is not made again within the run.
+    fn hold_results(&self, site: &Site, store: &mut dyn Store) -> Result<(), RunError> {
+        let settled = |task: &TaskRecord| matches!(task.state, TaskState::Succeeded | TaskState::Reused);
+        let tasks = store.tasks(self.record.id)?;
+        let attempts: Vec<NodeId> = tasks.iter().filter(|task| settled(task)).filter_map(|task| task.attempt).collect();
+        let results = store.published(&attempts)?;
+        let gone = pins::hold(site, results.iter().chain(self.kept.read_of_others()));
+        let hashes: Vec<_> = gone.iter().map(|record| record.hash).collect();
+        let evicted = store.evicted(&hashes)?;
+        match gone.iter().find(|record| evicted.contains(&record.hash)) {
+            None => Ok(()),
+            Some(one) => {
+                let version = format!("{}@v{}", task_name(&one.dataset, &one.subset), one.version);
+                Err(RunError::GivenUp { number: self.record.number, version })
+            }
+        }
     }
 }
 

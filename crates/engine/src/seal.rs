@@ -2,12 +2,17 @@
 //!
 //! The key is a file beside the record, made when it is first needed. Where several machines serve one project, each
 //! has a key of its own unless the configuration names one that they share.
+//!
+//! Beside the record lies also what was signed last. Whoever can write the database, but not the state folder, can take leaves
+//! and checkpoints away together; this file still knows them, and nothing is signed that contradicts it.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use runstone_core::log::checkpoint::Checkpoint;
 use runstone_core::log::key::SigningKey;
+use runstone_core::log::note::Note;
 use runstone_core::store::Store;
 use runstone_lineage::log::{self, Sealed};
 
@@ -16,6 +21,8 @@ use crate::project::Project;
 
 /// The file of the key within the state folder.
 const KEY_FILE: &str = "signing-key";
+/// The file of the last checkpoint within the state folder.
+const CHECKPOINT_FILE: &str = "last-checkpoint";
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
 
@@ -39,6 +46,17 @@ pub enum SealError {
         /// The file.
         path: PathBuf,
     },
+    /// The checkpoint that was kept cannot be read or written.
+    #[error("cannot {doing} the last checkpoint {}", path.display())]
+    Checkpoint {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The record cannot be read or written, or contradicts itself.
     #[error(transparent)]
     Log(#[from] runstone_lineage::Error),
@@ -50,7 +68,39 @@ pub enum SealError {
 /// [`SealError`]; what was brought in before stays.
 pub fn seal(project: &Project, store: &mut dyn Store) -> Result<Sealed, SealError> {
     let key = signing_key(project)?;
-    Ok(log::seal(store, project.id(), &key, clock::now())?)
+    let kept = kept_checkpoint(project)?;
+    let sealed = log::seal(store, project.id(), &key, kept.as_ref(), clock::now())?;
+    if let Some(last) = sealed.last.as_ref().filter(|last| kept.is_none_or(|kept| last.size > kept.size)) {
+        let path = checkpoint_path(project);
+        // Of two who do this at once the one who is behind may be the last one: its checkpoint is as true.
+        let draft = path.with_extension(uuid::Uuid::now_v7().to_string());
+        let kept = write_new(&draft, &last.note).and_then(|()| fs::rename(&draft, &path));
+        if kept.is_err() {
+            let _ = fs::remove_file(&draft);
+        }
+        kept.map_err(|source| SealError::Checkpoint { doing: "keep", path, source })?;
+    }
+    Ok(sealed)
+}
+
+/// The newest checkpoint that this folder knows of, where there is one.
+///
+/// # Errors
+/// [`SealError::Checkpoint`] where the file cannot be read, or holds something else.
+pub fn kept_checkpoint(project: &Project) -> Result<Option<Checkpoint>, SealError> {
+    let path = checkpoint_path(project);
+    let cannot = |source| SealError::Checkpoint { doing: "read", path: path.clone(), source };
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(cannot)?,
+    };
+    let note = Note::parse(&bytes).map_err(|error| cannot(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    let checkpoint = note.text().parse().map_err(|error| cannot(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    Ok(Some(checkpoint))
+}
+
+fn checkpoint_path(project: &Project) -> PathBuf {
+    project.state_dir().join(CHECKPOINT_FILE)
 }
 
 /// The key of the project, which is made where there is none.
@@ -105,18 +155,21 @@ fn make(path: &Path) -> io::Result<()> {
     }
     let text: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
     let draft = path.with_extension(uuid::Uuid::now_v7().to_string());
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&draft).and_then(|mut file| {
-        file.write_all((text + "\n").as_bytes())?;
-        file.sync_all()
-    });
-    let linked = written.and_then(|()| fs::hard_link(&draft, path));
+    let linked = write_new(&draft, &(text + "\n")).and_then(|()| fs::hard_link(&draft, path));
     let _ = fs::remove_file(&draft);
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// A new file of its owner alone, which is on disk once this returns.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }

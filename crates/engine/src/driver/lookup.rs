@@ -7,6 +7,7 @@ use runstone_core::cell::Cell;
 use runstone_core::expr::{Bindings, EvalError};
 use runstone_core::graph::Work;
 use runstone_core::machine::{Answer, Failure, Input, Prior, Verdict};
+use runstone_core::record::MaterializationRecord;
 use runstone_core::spec::model::{Action, Cache, Foreach, Source, Step};
 use runstone_core::store::{Change, Earlier, NewTask};
 use runstone_core::time::micros;
@@ -322,7 +323,7 @@ impl Driver<'_> {
 
     /// Whether an earlier result can stand for a task.
     pub(super) fn is_usable(&self, task: usize, hit: &Earlier) -> bool {
-        self.is_fresh(task, hit) && is_complete(&self.site, hit)
+        self.is_fresh(task, hit) && hit.outputs.iter().all(|record| is_held(&self.site, record))
     }
 
     fn is_fresh(&self, task: usize, hit: &Earlier) -> bool {
@@ -335,10 +336,18 @@ impl Driver<'_> {
 
 /// Whether every output of an earlier result can still be had, by one stat each.
 pub(crate) fn is_complete(site: &Site, hit: &Earlier) -> bool {
-    hit.outputs.iter().all(|record| {
-        let kind = site::object_kind(record.kind);
-        matches!(site.objects.check(record.hash, kind, record.size, Depth::Deep), Ok(Presence::Present))
-    })
+    hit.outputs.iter().all(|record| is_there(site, record))
+}
+
+/// Whether a publication can still be had, and will be until this run is over: held first and looked at afterwards, so that no
+/// clean-up takes it away in between or later.
+pub(crate) fn is_held(site: &Site, record: &MaterializationRecord) -> bool {
+    matches!(site.objects.hold(record.hash), Ok(true)) && is_there(site, record)
+}
+
+fn is_there(site: &Site, record: &MaterializationRecord) -> bool {
+    let kind = site::object_kind(record.kind);
+    matches!(site.objects.check(record.hash, kind, record.size, Depth::Deep), Ok(Presence::Present))
 }
 
 /// Whether a condition is to be evaluated for each cell.

@@ -52,7 +52,7 @@ use crate::slots::{Demand, Slot};
 use crate::source::ReadContent;
 
 pub(crate) use live::{Live, PickUp};
-pub(crate) use lookup::{is_complete, names_cell};
+pub(crate) use lookup::{is_complete, is_held, names_cell};
 
 /// How often a request to end from another process is looked for.
 const CANCEL_POLL: Duration = Duration::from_secs(1);

@@ -10,9 +10,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use runstone_core::attempt::LogLimit;
+use runstone_core::retention::Rules;
 use serde::{Deserialize, Deserializer};
 
-use super::{CONFIG_FILE, ProjectError};
+use super::{CONFIG_FILE, ProjectError, retention};
 
 /// The variable that moves the records to another database.
 pub const DATABASE_VARIABLE: &str = "RUNSTONE_DATABASE_URL";
@@ -81,6 +82,8 @@ pub struct Config {
     pub objects: Sourced<Option<PathBuf>>,
     /// Variables that steps receive beyond the built-in allow-list.
     pub env_allow: Sourced<BTreeSet<String>>,
+    /// What is kept for how long.
+    pub retention: Sourced<Rules>,
 }
 
 /// The URL may hold a password, so it is not shown.
@@ -157,6 +160,7 @@ impl Config {
             signing_key: Sourced { origin: origin_of(file.signing_key.is_some(), &origin), value: file.signing_key },
             objects: Sourced { origin: origin_of(file.objects.is_some(), &origin), value: file.objects },
             env_allow: or_default(file.env_allow, &origin),
+            retention: or_default(file.retention.map(Rules::from), &origin),
         })
     }
 
@@ -211,6 +215,7 @@ struct Document {
     signing_key: Option<PathBuf>,
     objects: Option<PathBuf>,
     env_allow: Option<BTreeSet<String>>,
+    retention: Option<retention::Section>,
 }
 
 /// One way to write a source, as `{env: NAME}` or `{file: ./path}`, without YAML tags.
@@ -368,6 +373,7 @@ secrets:
 log_limit: {head: 1Mi, tail: 2Mi}
 objects: ../objects
 env_allow: [CUDA_VISIBLE_DEVICES]
+retention: {logs: {keep_runs: 3}}
 ";
         let config = load(text, &Overrides::default()).unwrap();
         let file = Origin::File(config.file.clone().unwrap());
@@ -379,6 +385,7 @@ env_allow: [CUDA_VISIBLE_DEVICES]
         assert_eq!(config.log_limit.value, LogLimit { head: 1 << 20, tail: 2 << 20 });
         assert_eq!(config.objects.value.as_deref(), Some(Path::new("../objects")));
         assert!(config.env_allow.value.contains("CUDA_VISIBLE_DEVICES"));
+        assert_eq!((config.retention.value.logs.keep_runs, &config.retention.origin), (3, &file));
         let overrides = Overrides { database_url: Some("postgres://other/x".into()), jobs: Some("7".into()) };
         let config = load(text, &overrides).unwrap();
         assert_eq!(config.database.value.as_deref(), Some("postgres://other/x"));
@@ -391,6 +398,7 @@ env_allow: [CUDA_VISIBLE_DEVICES]
             let config = load(text, &Overrides::default()).unwrap();
             assert_eq!(config.database, Sourced { value: None, origin: Origin::Default });
             assert_eq!(config.log_limit.value, LogLimit::default());
+            assert_eq!(config.retention, Sourced { value: Rules::default(), origin: Origin::Default });
         }
     }
 
@@ -403,6 +411,7 @@ env_allow: [CUDA_VISIBLE_DEVICES]
             ("secrets: {a: {vault: x}}\n", "unknown field `vault`"),
             ("log_limit: 12 parsecs\n", "not a size"),
             ("log_limit: []\n", "expected a size"),
+            ("retention: {logs: {older_than: 3}}\n", "3"),
             ("database: swordfish\n", "must be a URL"),
         ] {
             let error = load(text, &Overrides::default()).unwrap_err();

@@ -13,6 +13,7 @@
 mod again;
 mod closure;
 mod compare;
+mod past;
 mod pinned;
 mod recall;
 mod scratch;
@@ -40,6 +41,7 @@ use crate::driver::Event;
 use crate::shelf::Aside;
 use crate::site::Site;
 
+pub use past::{PastReproduction, past};
 pub use scratch::abandoned;
 
 /// How to do it.
@@ -74,6 +76,14 @@ pub enum ReproduceError {
     /// The machine cannot start anything.
     #[error("{0}")]
     Executor(String),
+    /// A verdict on record is not one that this version knows.
+    #[error("the verdict {id} on record was written by another version of runstone and cannot be read")]
+    Unreadable {
+        /// Which.
+        id: i64,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// Somebody asked for the end.
     #[error("it was stopped")]
     Stopped,

@@ -7,7 +7,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use runstone_core::record::NodeId;
 use runstone_exec::objects::remove_folder;
@@ -98,11 +98,11 @@ impl Drop for Room {
     }
 }
 
-/// Scratch places that nobody works in and that have not been changed for at least `age`.
+/// Scratch places that nobody works in and that have not been changed since `before`.
 ///
 /// # Errors
 /// When the folder of scratch places cannot be listed.
-pub fn abandoned(project: &Project, age: Duration) -> io::Result<Vec<PathBuf>> {
+pub fn abandoned(project: &Project, before: SystemTime) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(project.scratch_dir()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -113,7 +113,7 @@ pub fn abandoned(project: &Project, age: Duration) -> io::Result<Vec<PathBuf>> {
         // Whatever is not named like one is not ours.
         let is_ours = entry.file_name().to_str().is_some_and(|name| Uuid::try_parse(name).is_ok());
         let changed = entry.metadata().and_then(|stat| stat.modified());
-        let is_old = changed.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|passed| passed >= age));
+        let is_old = changed.is_ok_and(|at| at < before);
         if is_ours && is_old && owner::try_lock(&entry.path())?.is_some() {
             found.push(entry.path());
         }

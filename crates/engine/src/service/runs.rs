@@ -229,6 +229,7 @@ fn is_final(claimed: &Claimed, error: &RunError) -> bool {
             RunError::Prepare(_)
                 | RunError::Input(_)
                 | RunError::ElsewhereStored(_)
+                | RunError::GivenUp { .. }
                 | RunError::Store(StoreError::Damaged(_))
         )
 }

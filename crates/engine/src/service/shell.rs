@@ -29,6 +29,7 @@ use crate::driver::Control;
 use crate::environment;
 use crate::owner;
 use crate::prepare::Home;
+use crate::project::config::Origin;
 
 /// How many queued submissions of each pipeline are looked at.
 const PER_PIPELINE: u32 = 64;
@@ -44,6 +45,8 @@ const SETTLING: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(600);
 /// How often what ended is brought into the log.
 const SEAL: Duration = Duration::from_secs(30);
+/// How often the rules of the project are applied, beginning soon after the start.
+const CLEAN_UP: Duration = Duration::from_secs(86_400);
 /// The service manager hears of the loop at least so often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
@@ -105,6 +108,10 @@ pub fn serve(
             .collect::<Result<_, ServeError>>()?,
         watch: Asker::start("watch", store.reopen()?).map_err(thread)?,
         sweep: Asker::start("sweep", store.reopen()?).map_err(thread)?,
+        clean_up: match shop.project.config().retention.origin {
+            Origin::Default => None,
+            _ => Some(Asker::start("clean-up", store.reopen()?).map_err(thread)?),
+        },
     };
     let marker = site.objects.marker();
     let mut shell = Shell {
@@ -142,6 +149,8 @@ struct Askers {
     claims: Vec<Asker>,
     watch: Asker,
     sweep: Asker,
+    /// Where rules are declared. Its jobs may take long.
+    clean_up: Option<Asker>,
 }
 
 /// What outlives an incarnation.
@@ -231,6 +240,7 @@ struct Incarnation<'s> {
     wake: Option<(u64, Option<runstone_core::time::Timestamp>)>,
     next_sweep: Instant,
     next_seal: Instant,
+    next_clean_up: Instant,
     over: bool,
 }
 
@@ -304,6 +314,7 @@ impl<'s> Incarnation<'s> {
             wake: None,
             next_sweep: Instant::now() + SWEEP / 10,
             next_seal: Instant::now(),
+            next_clean_up: Instant::now() + SWEEP,
             over: false,
         }))
     }
@@ -338,6 +349,13 @@ impl<'s> Incarnation<'s> {
                 self.next_seal = Instant::now() + SEAL;
                 let project = self.shell.shop.project.clone();
                 self.shell.askers.sweep.run(move |store| sweep::seal(&project, store));
+            }
+            if Instant::now() >= self.next_clean_up {
+                self.next_clean_up = Instant::now() + CLEAN_UP;
+                if let Some(asker) = &self.shell.askers.clean_up {
+                    let shop = Arc::clone(&self.shell.shop);
+                    asker.run(move |store| sweep::clean_up(&shop.project, store));
+                }
             }
             let due = self.wake.is_some_and(|(steady, wall)| {
                 clock::boot_micros() >= steady || wall.is_some_and(|wall| self.shell.time.now() >= wall)

@@ -1,20 +1,23 @@
 //! Looks for what must not be, and says it: the oracle over the record, as `doctor` asks it and as a scheduler does by
-//! itself every now and then.
+//! itself every now and then. And cleans up, where that is wanted.
 
 use std::time::Duration;
 
 use runstone_core::service::oracle::{self, Finding, Snapshot};
 use runstone_core::store::{Result, Store};
 use runstone_core::time::Timestamp;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::project::Project;
+use crate::retention::{self, Options, RetentionError};
 
 /// What schedulers do meanwhile is read in pieces: what is wrong is still so a moment later.
 const MOMENT: Duration = Duration::from_secs(1);
 /// How far back a scheduler looks, microseconds.
 const BACK_US: i64 = 3_600_000_000;
+/// What nothing names is spared for so long.
+const SPARE: Duration = Duration::from_secs(86_400);
 /// How many runs a scheduler looks at in detail.
 const MOST_RUNS: u32 = 500;
 
@@ -49,6 +52,22 @@ fn read(store: &mut dyn Store, extent: Extent) -> Result<(Snapshot, Option<Times
             let (snapshot, since) = Snapshot::read_since(store, at, most_runs)?;
             Ok((snapshot, Some(since)))
         }
+    }
+}
+
+/// What a scheduler does once a day where rules are declared: what people do with `runstone gc`. Ending the process meanwhile
+/// does no harm.
+pub(super) fn clean_up(project: &Project, store: &mut dyn Store) {
+    let rules = &project.config().retention.value;
+    let options = Options { dry_run: false, spare: SPARE, exclusive: false };
+    match retention::clean_up(project, rules, store, options, &mut |_| {}) {
+        Ok(report) => {
+            let (versions, bytes, runs) = (report.evicted.len(), report.freed_bytes, report.runs.count);
+            info!(versions, bytes, runs, events = report.events, "cleaned up");
+        }
+        // Of several schedulers with the same folder one is enough.
+        Err(RetentionError::Busy) => {}
+        Err(error) => warn!(error = %crate::text(&error), "the clean-up did not come to its end"),
     }
 }
 

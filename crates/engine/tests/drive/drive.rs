@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use runstone_core::record::RunState;
 use runstone_core::store::{RunRef, Store};
 use runstone_engine::project::{Overrides, Project};
 use runstone_engine::report::{Reporter, RunEvent};
+use runstone_engine::retention::{self, Options};
 use runstone_engine::{Asked, Crew, Home, RunError, RunOptions, Site, environment, prepare, resume, run};
 use runstone_exec::local::ForkServer;
 use runstone_store::{Location, ProjectIdentity, connect};
@@ -16,7 +18,8 @@ use runstone_store::{Location, ProjectIdentity, connect};
 use crate::reproduce;
 
 /// What this program is called with to be a driver: `drive FOLDER run [--only STEP | --force STEP | --partition KEY | --file FILE]…`,
-/// `drive FOLDER resume [NUMBER]` or `drive FOLDER reproduce DATASET@VERSION SUBSET [--deep | --keep]…`.
+/// `drive FOLDER resume [NUMBER]` or `drive FOLDER reproduce DATASET@VERSION SUBSET [--deep | --keep]…`; or to clean up by the
+/// rules of the project: `drive FOLDER gc [--dry-run]`.
 pub(crate) const WORD: &str = "drive";
 
 /// Said where there is nothing to go on with.
@@ -48,6 +51,9 @@ pub(crate) fn site(project: Project, folder: &Path) -> Site {
 pub(crate) fn main(server: ForkServer, arguments: &[String]) -> ExitCode {
     let folder = Path::new(&arguments[0]);
     let (project, mut store) = open(folder);
+    if arguments[1] == "gc" {
+        return clean_up(&project, store.as_mut(), arguments.get(2).is_some());
+    }
     let options = RunOptions { fail_fast: false, relock: false };
     let crew = Crew::new(server, 2).unwrap();
     if arguments[1] == "reproduce" {
@@ -71,6 +77,21 @@ pub(crate) fn main(server: ForkServer, arguments: &[String]) -> ExitCode {
         Err(RunError::Over(_)) => {
             println!("{OVER}");
             ExitCode::from(2)
+        }
+        Err(error) => {
+            println!("{error:?}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Says what went as a line of JSON.
+fn clean_up(project: &Project, store: &mut dyn Store, dry_run: bool) -> ExitCode {
+    let options = Options { dry_run, spare: Duration::ZERO, exclusive: false };
+    match retention::clean_up(project, &project.config().retention.value, store, options, &mut |_| {}) {
+        Ok(report) => {
+            println!("{}", serde_json::to_string(&report).unwrap());
+            ExitCode::SUCCESS
         }
         Err(error) => {
             println!("{error:?}");

@@ -11,6 +11,7 @@ mod plan;
 mod project;
 mod reproduce;
 mod resume;
+mod retention;
 mod reuse;
 mod snakemake_3808;
 mod sweep;
@@ -30,12 +31,19 @@ fn main() -> ExitCode {
         let server = ForkServer::start().expect("main has no threads yet");
         return drive::main(server, &arguments[1..]);
     }
-    let tests: Vec<Test> =
-        [sweep::TESTS, resume::TESTS, reuse::TESTS, plan::TESTS, reproduce::TESTS, snakemake_3808::TESTS]
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect();
+    let tests: Vec<Test> = [
+        sweep::TESTS,
+        resume::TESTS,
+        reuse::TESTS,
+        plan::TESTS,
+        reproduce::TESTS,
+        retention::TESTS,
+        snakemake_3808::TESTS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let names: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     if has("--list") {

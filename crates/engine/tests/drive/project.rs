@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -67,16 +67,42 @@ impl Project {
 
     /// Drives until a moment at which the driver is killed, if it comes.
     pub(crate) fn drive_until(&self, failpoint: &str, words: &[&str]) -> Driven {
-        let output = self.command(words).env("RUNSTONE_FAILPOINT", failpoint).output().unwrap();
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        let killed = output.status.signal();
-        assert!(killed.is_none_or(|signal| signal == 9), "{:?}: {text}", output.status);
-        let events = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        Driven { code: output.status.code(), events, text }
+        Driven::of(self.command(words).env("RUNSTONE_FAILPOINT", failpoint).output().unwrap())
+    }
+
+    /// Drives until a moment at which the driver is held up while something else is done, if it comes; and then to the end.
+    /// Says whether it came.
+    pub(crate) fn drive_around(&self, failpoint: &str, words: &[&str], meanwhile: impl FnOnce()) -> (bool, Driven) {
+        let held = self.path("held");
+        let mut command = self.command(words);
+        command.env("RUNSTONE_FAILPOINT", format!("{failpoint}={}", held.display()));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let came = loop {
+            // Written before it waits, so that an end without it is an end without the moment.
+            let over = child.try_wait().unwrap().is_some();
+            if held.exists() {
+                meanwhile();
+                fs::remove_file(&held).unwrap();
+                break true;
+            }
+            if over {
+                break false;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        };
+        (came, Driven::of(child.wait_with_output().unwrap()))
     }
 }
 
 impl Driven {
+    fn of(output: Output) -> Self {
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let killed = output.status.signal();
+        assert!(killed.is_none_or(|signal| signal == 9), "{:?}: {text}", output.status);
+        let events = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Self { code: output.status.code(), events, text }
+    }
+
     pub(crate) fn was_killed(&self) -> bool {
         self.code.is_none()
     }

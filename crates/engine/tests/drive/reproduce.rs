@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use runstone_core::attempt::Cause;
 use runstone_core::record::{AttemptKind, RunState};
@@ -527,7 +527,8 @@ fn a_killed_one() {
         waits.then_some(place)
     });
     let (opened, _) = drive::open(&project.path(""));
-    assert_eq!(abandoned(&opened, Duration::ZERO).unwrap(), [""; 0].map(PathBuf::from), "somebody works in it");
+    let later = SystemTime::now() + Duration::from_secs(60);
+    assert_eq!(abandoned(&opened, later).unwrap(), [""; 0].map(PathBuf::from), "somebody works in it");
     driver.kill().unwrap();
     driver.wait().unwrap();
     let ended = eventually("the step is ended", || {
@@ -535,8 +536,8 @@ fn a_killed_one() {
         entries.into_iter().find_map(|entry| if let journal::Entry::Ended(ended) = entry { Some(ended) } else { None })
     });
     assert_eq!(ended.cause, Cause::Cancelled);
-    eventually("the place is free", || (abandoned(&opened, Duration::ZERO).unwrap() == [place.clone()]).then_some(()));
-    assert!(abandoned(&opened, Duration::from_hours(1)).unwrap().is_empty(), "it is too young to be removed");
+    eventually("the place is free", || (abandoned(&opened, later).unwrap() == [place.clone()]).then_some(()));
+    assert!(abandoned(&opened, later - Duration::from_hours(1)).unwrap().is_empty(), "it is too young to be removed");
 }
 
 /// Waits until `condition` gives something.

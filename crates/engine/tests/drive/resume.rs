@@ -1,6 +1,7 @@
 //! What a run that is taken up does with what the earlier owner left.
 
 use std::fs;
+use std::io::Write as _;
 
 use runstone_core::store::{RunRef, VersionRef};
 
@@ -153,8 +154,9 @@ fn out_of_reach_and_awaited() {
         while store.run(&RunRef::Latest).unwrap().unwrap().epoch < 2 && !resumed.is_finished() {
             std::thread::yield_now();
         }
-        let journal = project.read(&name);
-        project.write(&name, &format!("{journal}\n{ended}\n"));
+        // Appended, as supervisors do: whoever reads it meanwhile must not find it empty.
+        let mut journal = fs::OpenOptions::new().append(true).open(project.path(&name)).unwrap();
+        journal.write_all(format!("\n{ended}\n").as_bytes()).unwrap();
         resumed.join().unwrap()
     });
     assert_eq!(resumed.ok().tasks("task_started"), [""; 0]);
