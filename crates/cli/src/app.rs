@@ -85,6 +85,7 @@ fn dispatch(command: Command, context: &mut Context) -> CommandResult<()> {
         Command::Checkout(args) => commands::checkout::run(&args, context),
         Command::Metrics(args) => commands::metrics::run(&args, context),
         Command::Export(args) => commands::export::run(&args, context),
+        Command::Import(args) => commands::import::run(&args, context),
         Command::Verify(args) => commands::verify::run(&args, context),
         Command::Reproduce(args) => commands::reproduce::run(&args, context),
         Command::Gc(args) => commands::gc::run(&args, context),

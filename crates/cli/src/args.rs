@@ -95,6 +95,7 @@ pub(crate) enum Command {
     Checkout(commands::checkout::Args),
     Metrics(commands::metrics::Args),
     Export(commands::export::Args),
+    Import(commands::import::Args),
     Verify(commands::verify::Args),
     Reproduce(commands::reproduce::Args),
     Gc(commands::gc::Args),

@@ -6,6 +6,7 @@ use std::fmt;
 use runstone_core::store::StoreError;
 use runstone_engine::project::ProjectError;
 use runstone_engine::reproduce::ReproduceError;
+use runstone_engine::retention::RetentionError;
 use runstone_engine::seal::SealError;
 use runstone_engine::{DriveError, RunError};
 use runstone_exec::objects::ObjectError;
@@ -172,7 +173,7 @@ impl From<runstone_lineage::Error> for CommandError {
 impl From<SealError> for CommandError {
     fn from(error: SealError) -> Self {
         match error {
-            SealError::Key { .. } => wrap(ErrorKind::Io, error),
+            SealError::Key { .. } | SealError::Checkpoint { .. } => wrap(ErrorKind::Io, error),
             SealError::BadKey { .. } => wrap(ErrorKind::Usage, error),
             SealError::Log(error) => error.into(),
         }
@@ -189,7 +190,9 @@ impl From<RunError> for CommandError {
             RunError::Drive(_) => wrap(ErrorKind::Refused, error),
             RunError::Prepare(_) => wrap(ErrorKind::Definition, error),
             RunError::Folder { .. } => wrap(ErrorKind::Io, error),
-            RunError::Busy(_) | RunError::Over(_) | RunError::ElsewhereStored(_) => wrap(ErrorKind::Refused, error),
+            RunError::Busy(_) | RunError::Over(_) | RunError::ElsewhereStored(_) | RunError::GivenUp { .. } => {
+                wrap(ErrorKind::Refused, error)
+            }
             RunError::Input(_) => wrap(ErrorKind::NotFound, error),
         }
     }
@@ -201,8 +204,23 @@ impl From<ReproduceError> for CommandError {
             ReproduceError::Store(error) => error.into(),
             ReproduceError::Unknown(_) => wrap(ErrorKind::NotFound, error),
             ReproduceError::Folder { .. } | ReproduceError::Objects(_) => wrap(ErrorKind::Io, error),
+            ReproduceError::Unreadable { .. } => wrap(ErrorKind::Store, error),
             ReproduceError::Executor(_) => wrap(ErrorKind::Refused, error),
             ReproduceError::Stopped => wrap(ErrorKind::Interrupted, error),
+        }
+    }
+}
+
+impl From<RetentionError> for CommandError {
+    fn from(error: RetentionError) -> Self {
+        match error {
+            RetentionError::Store(error) => error.into(),
+            RetentionError::Objects(error) => error.into(),
+            RetentionError::Busy => wrap(ErrorKind::Refused, error),
+            RetentionError::Damaged(_) => {
+                wrap(ErrorKind::Refused, error).hint("`runstone verify` names it; running its step again makes it anew")
+            }
+            RetentionError::Io { .. } => wrap(ErrorKind::Io, error),
         }
     }
 }

@@ -131,10 +131,19 @@ fn version_table(versions: &[VersionView], layout: &Layout) -> Table {
             version.rows.map(|rows| rows.to_string()).unwrap_or_default().into(),
             made_by.unwrap_or_default().into(),
             Cell::styled(when(version.created_at, layout), DIM),
-            Cell::styled(if version.tainted { "tainted" } else { "" }, DOUBT),
+            Cell::styled(note(version), DOUBT),
         ]);
     }
     table
+}
+
+fn note(version: &VersionView) -> &'static str {
+    match (version.tainted, version.evicted) {
+        (true, true) => "tainted, evicted",
+        (true, false) => "tainted",
+        (false, true) => "evicted",
+        (false, false) => "",
+    }
 }
 
 fn when(at: Rfc3339, layout: &Layout) -> String {
@@ -164,6 +173,7 @@ mod tests {
             file_name: "model.pkl".into(),
             created_at: Rfc3339(Timestamp(1_700_000_000_000_000)),
             tainted: number == 2,
+            evicted: number == 1,
             attempt_node: 1,
             producer: Some(ProducerView {
                 run_number: 42,
@@ -203,6 +213,6 @@ tickets/bad           1  none
         let text =
             plain(&version_table(&[version(2, "kind=nearest,seed=1"), version(1, "seed=1")], &Layout::fixed(80)));
         assert!(text.contains(version(1, "seed=1").short_hash()), "{text}");
-        assert!(text.contains("tainted"), "{text}");
+        assert!(text.contains("tainted") && text.contains("evicted"), "{text}");
     }
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use runstone_core::time::Timestamp;
 use runstone_engine::project::{Origin, Project};
+use runstone_engine::retention;
 use runstone_engine::seal;
 use runstone_engine::service::{self, Extent};
 use runstone_lineage::log;
@@ -15,6 +16,7 @@ use crate::context::{Context, now, open_objects, open_store, store_location};
 use crate::disk;
 use crate::error::{CommandError, CommandResult, ErrorKind};
 use crate::render::quantity::size;
+use crate::render::retention as wording;
 use crate::render::style::{BAD, BOLD, DIM, GOOD, paint};
 use crate::render::time::{Zone, date_time};
 use crate::render::{count, harmless};
@@ -147,7 +149,7 @@ fn key(project: &Project, report: &mut Report) {
         .and_then(|key| key.map(|key| Ok(log::verifier_key(project.id(), &key)?.to_string())).transpose());
     match shown {
         Ok(key) => {
-            report.fact("log", "public key", key.unwrap_or_else(|| "none yet: the first run makes it".to_owned()))
+            report.fact("log", "signing key", key.unwrap_or_else(|| "none yet: the first run makes it".to_owned()));
         }
         Err(error) => report.problem(&error),
     }
@@ -187,6 +189,9 @@ fn settings(project: &Project, context: &Context, report: &mut Report) {
     report.setting("secrets", or_none(&secrets), &config.secrets.origin);
     let allowed: Vec<String> = config.env_allow.value.iter().cloned().collect();
     report.setting("env_allow", or_none(&allowed), &config.env_allow.origin);
+    for (name, rule) in wording::rules(&config.retention.value) {
+        report.setting(&name, rule, &config.retention.origin);
+    }
     let missing = config.secrets.value.keys().filter_map(|name| {
         config.secret(name, project.root(), |variable| context.variables.get(variable).map(Into::into)).err()
     });
@@ -268,7 +273,7 @@ fn disk(project: &Project, report: &mut Report) {
         ("cache", project.cache_dir()),
     ];
     for (name, path) in folders {
-        report.fact("disk", name, size(disk::usage(&path)));
+        report.fact("disk", name, size(retention::usage(&path)));
     }
     let database = project.database_path();
     if project.config().database.value.is_none() {

@@ -1,50 +1,52 @@
-//! `runstone gc`: gives disk space back that nothing on record needs. The record itself is never touched.
+//! `runstone gc`: gives disk space back by the rules of the project. Lineage is never touched.
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
-use runstone_core::hash::ContentHash;
-use runstone_core::record::{ContentKind, RunRecord, RunState};
-use runstone_core::store::{RunFilter, Store};
-use runstone_core::time::micros;
+use runstone_core::reference::DatasetRef;
+use runstone_core::retention::Rules;
 use runstone_engine::project::Project;
-use runstone_engine::reproduce::abandoned;
-use runstone_exec::objects::{Checkouts, ObjectKind, ObjectStore, remove_folder};
+use runstone_engine::retention::{self, EvictedVersion, Options, Progress, Report};
+use runstone_lineage::find;
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::age::Age;
 use crate::args::FormatArgs;
-use crate::context::{Context, open_objects};
-use crate::disk;
-use crate::error::{CommandError, CommandResult, ErrorKind};
-use crate::render::count;
+use crate::context::Context;
+use crate::error::CommandResult;
 use crate::render::quantity::size;
+use crate::render::retention::decision;
 use crate::render::style::{DIM, paint};
+use crate::render::{count, harmless};
 
-/// Remove objects that nothing on record names, and folders of old runs with their logs
+/// How often it is said how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// Give disk space back: bytes that rules give up, objects that nothing on record names, old logs and events
 ///
-/// Runs that are going on keep everything. History is never removed: lineage, metrics and parameters stay, only logs
-/// and leftover bytes go.
+/// `retention:` in runstone.yaml says what is kept; without it no version is given up. Runs that are going on keep
+/// everything. History is never removed: lineage, metrics and parameters stay.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     runstone gc --dry-run\n  \
+    runstone gc --explain tickets/features@v3\n  \
     runstone gc --runs-older-than 7d --keep-runs 5\n  \
     runstone gc --json")]
 pub(crate) struct Args {
     /// Only say what would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Spare objects and scratch folders younger than this: a running step may just have made them
+    /// Only say which rule keeps a version, or gives it up
+    #[arg(long, value_name = "NAME[@VERSION]", conflicts_with = "dry_run")]
+    explain: Option<DatasetRef>,
+    /// Spare objects that nothing names and that are younger than this
     #[arg(long, default_value = "24h", value_name = "AGE")]
     spare: Age,
-    /// Remove folders (with logs) of runs that ended longer ago than this
-    #[arg(long, default_value = "30d", value_name = "AGE")]
-    runs_older_than: Age,
-    /// Always keep the folders of the newest runs
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    keep_runs: usize,
+    /// Remove folders (with logs) of runs that ended longer ago than this, whatever the rule is
+    #[arg(long, value_name = "AGE")]
+    runs_older_than: Option<Age>,
+    /// Always keep the folders of so many of the newest runs, whatever the rule is
+    #[arg(long, value_name = "N")]
+    keep_runs: Option<usize>,
     /// The objects folder that the configuration names is used by this project alone
     #[arg(long)]
     exclusive: bool,
@@ -52,169 +54,180 @@ pub(crate) struct Args {
     format: FormatArgs,
 }
 
-/// What was or would be removed.
-#[derive(Debug, Default, Serialize)]
-struct Report {
-    dry_run: bool,
-    objects: usize,
-    object_bytes: u64,
-    runs: usize,
-    run_bytes: u64,
-    scratch: usize,
-    scratch_bytes: u64,
-    checkouts: u64,
-    /// Why objects were left alone, where they were.
-    objects_kept_because: Option<String>,
-}
-
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, mut store) = context.open()?;
-    let mut report = Report { dry_run: args.dry_run, ..Report::default() };
-    collect_runs(args, &project, &mut *store, &mut report)?;
-    collect_scratch(args, &project, &mut report)?;
-    if project.config().objects.value.is_some() && !args.exclusive {
-        let reason = "others may use the configured objects folder as well; --exclusive says that nobody does";
-        report.objects_kept_because = Some(reason.to_owned());
-    } else {
-        let objects = open_objects(&project)?;
-        collect_objects(args, &mut *store, &objects, &mut report)?;
-        if !args.dry_run {
-            report.checkouts = Checkouts::open(&project.trees_dir())?.tidy(args.spare.0)?;
-            objects.tidy(args.spare.0)?;
-        }
+    let mut rules = project.config().retention.value.clone();
+    if let Some(age) = args.runs_older_than {
+        rules.logs.older_than = Some(age.0);
     }
+    rules.logs.keep_runs = args.keep_runs.unwrap_or(rules.logs.keep_runs);
+    if let Some(dataset) = &args.explain {
+        return explain(args, context, &project, &rules, dataset);
+    }
+    let options = Options { dry_run: args.dry_run, spare: args.spare.0, exclusive: args.exclusive };
+    let mut told = Instant::now();
+    let terminal = &mut context.terminal;
+    let report = retention::clean_up(&project, &rules, &mut *store, options, &mut |progress| {
+        if told.elapsed() >= TOLD_EVERY {
+            told = Instant::now();
+            terminal.note(said(progress));
+        }
+    })?;
     if args.format.json {
-        return context.terminal.print_json(&report);
+        return context.terminal.print_json(&GcView::from(&report));
     }
     context.terminal.print(&render(&report))
 }
 
-/// Removes objects that nothing on record needs and that nobody just made.
-///
-/// Objects are listed before the record is read: what is recorded in between is spared by its age, and what the record
-/// names is looked up after it was listed.
-fn collect_objects(
+fn said(progress: Progress) -> String {
+    match progress {
+        Progress::Reading => "reading what is there".to_owned(),
+        Progress::GivenUp { done, total } => format!("{done} of {} looked at", count(total, "content")),
+        Progress::Removed { done, total } => format!("{done} of {} looked at", count(total, "unneeded object")),
+        Progress::Events(done) => format!("{done} events removed"),
+    }
+}
+
+/// What is decided about a version, and why.
+#[derive(Debug, Serialize)]
+struct ExplanationView {
+    dataset: String,
+    version: i64,
+    hash: String,
+    /// The rule that is about it.
+    rule: Option<String>,
+    /// In one word.
+    decision: &'static str,
+    explanation: String,
+}
+
+fn explain(
     args: &Args,
-    store: &mut dyn Store,
-    objects: &ObjectStore,
-    report: &mut Report,
+    context: &mut Context,
+    project: &Project,
+    rules: &Rules,
+    dataset: &DatasetRef,
 ) -> CommandResult<()> {
-    let now = SystemTime::now();
-    let is_old = |changed: SystemTime| now.duration_since(changed).is_ok_and(|age| age >= args.spare.0);
-    let mut candidates = Vec::new();
-    for info in objects.list() {
-        let info = info?;
-        if is_old(info.changed) {
-            candidates.push(info);
-        }
+    let (_, mut store) = context.open()?;
+    let found = find::versions(&mut *store, dataset)?;
+    let (facts, plan) = retention::decide(project, rules, &mut *store)?;
+    let zone = context.layout().zone;
+    let is_meant = |name: &str, number: i64| found.iter().any(|it| it.dataset == name && it.version == number);
+    let meant = plan.verdicts.iter().filter(|it| is_meant(&facts.datasets[it.dataset], it.version));
+    let views: Vec<ExplanationView> = meant
+        .map(|verdict| {
+            let (decision, explanation) = decision(&verdict.decision, &facts, zone);
+            ExplanationView {
+                dataset: facts.datasets[verdict.dataset].clone(),
+                version: verdict.version,
+                hash: verdict.hash.to_string(),
+                rule: verdict.rule.map(|at| rules.objects[at].datasets.to_string()),
+                decision,
+                explanation,
+            }
+        })
+        .collect();
+    if args.format.json {
+        return context.terminal.print_json(&views);
     }
-    let mut needed: HashSet<ContentHash> = HashSet::new();
-    for root in store.objects()?.into_iter().filter(|root| !root.evicted) {
-        let kind = match root.kind {
-            ContentKind::File => ObjectKind::File,
-            ContentKind::Dir => ObjectKind::Tree,
-        };
-        needed.insert(root.hash);
-        // What a folder that cannot be read would need is not known, so nothing may be removed.
-        objects
-            .reach(root.hash, kind, &mut |reached| Ok(needed.insert(reached.hash) || reached.hash == root.hash))
-            .map_err(|error| {
-                CommandError::new(ErrorKind::Refused, "objects cannot be collected while a folder on record is damaged")
-                    .because(error)
-                    .hint("`runstone verify` names it; running its step again makes it anew")
-            })?;
-    }
-    for info in candidates.into_iter().filter(|info| !needed.contains(&info.hash)) {
-        if !args.dry_run && !objects.remove(info.hash)? {
-            continue;
-        }
-        report.objects += 1;
-        report.object_bytes += info.size;
-    }
-    Ok(())
-}
-
-/// Removes folders of runs that are over for long, and of runs that never came to be.
-fn collect_runs(args: &Args, project: &Project, store: &mut dyn Store, report: &mut Report) -> CommandResult<()> {
-    // The folders are listed first, so that a run which begins now is not taken for one without a record.
-    let folders = run_folders(&project.runs_dir())?;
-    let runs = store.runs(&RunFilter::default())?;
-    let now = crate::context::now();
-    let keep_us = micros(args.runs_older_than.0);
-    let kept = |(position, run): (usize, RunRecord)| {
-        let is_recent = position < args.keep_runs || run.ended.is_none_or(|ended| now.since(ended) < keep_us);
-        (run.id.0, is_recent || run.state == RunState::Running)
+    let line = |view: &ExplanationView| {
+        let rule = view.rule.as_ref().map(|rule| paint(DIM, &format!("  (rule for {})", harmless(rule))));
+        let name = harmless(&view.dataset);
+        format!("{name}@v{}  {}{}\n", view.version, harmless(&view.explanation), rule.unwrap_or_default())
     };
-    let known: HashMap<Uuid, bool> = runs.into_iter().enumerate().map(kept).collect();
-    for (id, path) in folders {
-        let is_young = || age(&path).is_none_or(|age| age < args.spare.0);
-        if known.get(&id).copied().unwrap_or_else(is_young) {
-            continue;
-        }
-        report.runs += 1;
-        report.run_bytes += disk::usage(&path);
-        if !args.dry_run {
-            std::fs::remove_dir_all(&path)
-                .map_err(|error| CommandError::io(format!("cannot remove {}", path.display()), error))?;
-        }
-    }
-    Ok(())
+    context.terminal.print(&views.iter().map(line).collect::<String>())
 }
 
-/// Removes scratch folders that `reproduce` left behind, because it was killed or asked to keep them.
-fn collect_scratch(args: &Args, project: &Project, report: &mut Report) -> CommandResult<()> {
-    let left = abandoned(project, args.spare.0)
-        .map_err(|error| CommandError::io(format!("cannot list {}", project.scratch_dir().display()), error))?;
-    for folder in left {
-        report.scratch += 1;
-        report.scratch_bytes += disk::usage(&folder);
-        if !args.dry_run {
-            remove_folder(&folder)?;
-        }
-    }
-    Ok(())
+/// What was or would be removed.
+#[derive(Debug, Serialize)]
+struct GcView<'r> {
+    dry_run: bool,
+    /// Bytes that are free by all of it.
+    freed_bytes: u64,
+    /// All objects, whatever gave them up.
+    objects: u64,
+    object_bytes: u64,
+    rules: Vec<RuleView<'r>>,
+    evicted: &'r [EvictedVersion],
+    checkouts: u64,
+    checkout_bytes: u64,
+    temporary_bytes: u64,
+    runs: u64,
+    run_bytes: u64,
+    scratch: u64,
+    scratch_bytes: u64,
+    event_runs: u64,
+    events: u64,
+    /// Why objects were left alone, where they were.
+    objects_kept_because: Option<&'r str>,
 }
 
-fn age(path: &Path) -> Option<Duration> {
-    SystemTime::now().duration_since(path.metadata().ok()?.modified().ok()?).ok()
+/// What a rule gave up.
+#[derive(Debug, Serialize)]
+struct RuleView<'r> {
+    r#match: &'r str,
+    contents: u64,
+    objects: u64,
+    object_bytes: u64,
 }
 
-fn run_folders(folder: &Path) -> CommandResult<Vec<(Uuid, PathBuf)>> {
-    let failed = |error| CommandError::io(format!("cannot list {}", folder.display()), error);
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut folders = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        // Whatever is not named like a run is not ours.
-        if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-            folders.push((id, entry.path()));
+impl<'r> From<&'r Report> for GcView<'r> {
+    fn from(report: &'r Report) -> Self {
+        let objects = report.objects();
+        let rules = report.rules.iter().map(|rule| RuleView {
+            r#match: &rule.r#match,
+            contents: rule.contents,
+            objects: rule.objects.count,
+            object_bytes: rule.objects.bytes,
+        });
+        Self {
+            dry_run: report.dry_run,
+            freed_bytes: report.freed_bytes,
+            objects: objects.count,
+            object_bytes: objects.bytes,
+            rules: rules.collect(),
+            evicted: &report.evicted,
+            checkouts: report.checkouts.count,
+            checkout_bytes: report.checkouts.bytes,
+            temporary_bytes: report.temporary_bytes,
+            runs: report.runs.count,
+            run_bytes: report.runs.bytes,
+            scratch: report.scratch.count,
+            scratch_bytes: report.scratch.bytes,
+            event_runs: report.event_runs,
+            events: report.events,
+            objects_kept_because: report.objects_kept_because.as_deref(),
         }
     }
-    Ok(folders)
 }
 
 fn render(report: &Report) -> String {
     let verb = if report.dry_run { "would remove" } else { "removed" };
-    let mut out = format!(
-        "{verb} {} ({})\n{verb} {} ({})\n",
-        count(report.objects, "object"),
-        size(report.object_bytes),
-        count(report.runs, "run folder"),
-        size(report.run_bytes),
-    );
-    if report.scratch > 0 {
-        let folders = count(report.scratch, "scratch folder");
-        out.push_str(&format!("{verb} {folders} ({})\n", size(report.scratch_bytes)));
-    }
-    if report.checkouts > 0 {
+    let many = |n: u64, what: &str| count(usize::try_from(n).unwrap_or(usize::MAX), what);
+    let mut out = String::new();
+    for rule in report.rules.iter().filter(|rule| rule.contents > 0) {
+        let versions = report.evicted.len();
+        let of = if report.rules.len() == 1 { count(versions, "version") } else { many(rule.contents, "content") };
+        let objects = many(rule.objects.count, "object");
         out.push_str(&format!(
-            "{verb} {}\n",
-            count(usize::try_from(report.checkouts).unwrap_or(usize::MAX), "unused checkout")
+            "{verb} {objects} ({}): {of} of {}\n",
+            size(rule.objects.bytes),
+            harmless(&rule.r#match)
         ));
+    }
+    for (what, amount) in [
+        ("unneeded object", report.unneeded),
+        ("run folder", report.runs),
+        ("unused checkout", report.checkouts),
+        ("scratch folder", report.scratch),
+    ] {
+        let always = matches!(what, "unneeded object" | "run folder");
+        if always || amount.count > 0 {
+            out.push_str(&format!("{verb} {} ({})\n", many(amount.count, what), size(amount.bytes)));
+        }
+    }
+    if report.events > 0 {
+        out.push_str(&format!("{verb} {} of {}\n", many(report.events, "event"), many(report.event_runs, "run")));
     }
     if let Some(reason) = &report.objects_kept_because {
         out.push_str(&format!("{}\n", paint(DIM, &format!("objects were left alone: {reason}"))));

@@ -42,7 +42,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (_, mut store) = context.open()?;
-    let start = find::versions(&mut *store, &args.dataset)?;
+    let start = find::publications(&mut *store, &args.dataset)?;
     let limit = WalkLimit { depth: args.depth, nodes: args.nodes, time: args.time.map(|time| time.0) };
     let view = impact::of(&mut *store, &start, limit)?;
     if args.format.json {

@@ -3,15 +3,20 @@
 use runstone_core::record::NodeId;
 use runstone_core::reference::DatasetRef;
 use runstone_core::store::{Direction, WalkLimit};
+use runstone_lineage::asserted::{AssertedView, neighbours};
+use runstone_lineage::graph::LineageView;
 use runstone_lineage::{find, graph};
+use serde::Serialize;
 
 use crate::age::Age;
 use crate::args::FormatArgs;
 use crate::context::Context;
 use crate::error::CommandResult;
-use crate::render::{diagram, lineage as render, svg};
+use crate::render::{asserted, diagram, lineage as render, svg};
 
 /// Show what made a version of a dataset: code, parameters, environment and data, all the way up
+///
+/// What others assert about these versions (see `runstone import`) stands below, apart from it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     runstone lineage tickets/model\n  \
@@ -55,19 +60,42 @@ pub(crate) struct Args {
     format: FormatArgs,
 }
 
+/// What programs get.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    known: &'a LineageView,
+    asserted: &'a AssertedView,
+}
+
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (_, mut store) = context.open()?;
-    let start: Vec<NodeId> = find::versions(&mut *store, &args.dataset)?.iter().map(|version| version.id).collect();
-    let direction = if args.down { Direction::Down } else { Direction::Up };
+    // Up is how it was made last; down is all that was made of it, whenever it was published.
+    let (direction, start) = if args.down {
+        (Direction::Down, find::publications(&mut *store, &args.dataset)?)
+    } else {
+        (Direction::Up, find::versions(&mut *store, &args.dataset)?)
+    };
+    let start: Vec<NodeId> = start.iter().map(|version| version.id).collect();
     let time = args.time.map(|time| time.0);
-    let view = graph::walk(&mut *store, &start, direction, WalkLimit { depth: args.depth, nodes: args.nodes, time })?;
+    let limit = WalkLimit { depth: args.depth, nodes: args.nodes, time };
+    let view = graph::walk(&mut *store, &start, direction, limit)?;
+    let known: Vec<NodeId> = view.versions.iter().map(|version| NodeId(version.node)).collect();
+    let others = neighbours(&mut *store, &known, direction, limit)?;
     let text = match (args.mermaid, args.dot, args.svg) {
         (true, _, _) => diagram::mermaid(&render::diagram(&view)),
         (_, true, _) => diagram::dot(&render::diagram(&view)),
         (_, _, true) => svg::draw(&render::diagram(&view)),
-        _ if args.format.json => return context.terminal.print_json(&view),
+        _ if args.format.json => return context.terminal.print_json(&Answer { known: &view, asserted: &others }),
         _ if args.table => render::table(&view, &context.layout()).render(&context.layout()),
-        _ => render::text(&view, &context.layout()),
+        _ => {
+            let text = render::text(&view, &context.layout()) + &asserted::text(&others);
+            return context.terminal.print(&text);
+        }
     };
-    context.terminal.print(&text)
+    context.terminal.print(&text)?;
+    if let Some(cut) = view.cut {
+        context.terminal.note(render::cut_text(cut));
+    }
+    Ok(())
 }

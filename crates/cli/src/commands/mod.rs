@@ -13,6 +13,7 @@ pub(crate) mod export;
 pub(crate) mod gc;
 pub(crate) mod graph;
 pub(crate) mod impact;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod lineage;
 pub(crate) mod logs;

@@ -43,16 +43,18 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (_, mut store) = context.open()?;
     let mut nodes = |dataset: &DatasetRef| -> CommandResult<Vec<NodeId>> {
-        Ok(find::versions(&mut *store, dataset)?.iter().map(|version| version.id).collect())
+        Ok(find::publications(&mut *store, dataset)?.iter().map(|version| version.id).collect())
     };
     let (one, other) = (nodes(&args.one)?, nodes(&args.other)?);
     let limit = WalkLimit { nodes: args.nodes, ..WalkLimit::NONE };
     let view = path::between(&mut *store, &one, &other, limit)?;
-    if args.mermaid {
-        return context.terminal.print(&diagram::mermaid(&render::diagram(&view.between)));
-    }
-    if args.dot {
-        return context.terminal.print(&diagram::dot(&render::diagram(&view.between)));
+    if args.mermaid || args.dot {
+        let diagram = render::diagram(&view.between);
+        context.terminal.print(&if args.mermaid { diagram::mermaid(&diagram) } else { diagram::dot(&diagram) })?;
+        if let Some(cut) = view.between.cut {
+            context.terminal.note(render::cut_text(cut));
+        }
+        return Ok(());
     }
     if args.format.json {
         return context.terminal.print_json(&view);

@@ -14,7 +14,7 @@ use crate::render::{Layout, count, harmless};
 
 /// Show schema, rows and statistics of a version that is a table (CSV, JSON Lines, Parquet)
 ///
-/// Tables are profiled when they are published; large ones (profile_limit) when this is first asked. What was found out
+/// Tables are profiled when they are published; large ones (`profile_limit`) when this is first asked. What was found out
 /// is kept with the version.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \

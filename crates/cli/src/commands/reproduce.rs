@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use runstone_core::lineage::store::NewReproduction;
-use runstone_core::record::NodeId;
+use runstone_core::record::{MaterializationRecord, NodeId};
 use runstone_core::reference::DatasetRef;
 use runstone_core::reproduction::{Reproduction, Verdict};
 use runstone_core::store::Store;
@@ -29,7 +29,8 @@ use crate::view::reproduction::{ReproductionView, Reproductions};
     runstone reproduce tickets/model@v3\n  \
     runstone reproduce 'tickets/model{lr=0.1}' --keep\n  \
     runstone reproduce tickets/report --deep\n  \
-    runstone reproduce tickets/report --deep --json")]
+    runstone reproduce tickets/report --deep --json\n  \
+    runstone reproduce tickets/model@v3 --past")]
 pub(crate) struct Args {
     /// The dataset and version
     #[arg(value_name = "NAME[@VERSION]")]
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Everything that it was made of as well, from the sources on
     #[arg(long)]
     deep: bool,
+    /// Only show what came of earlier tries, newest first; nothing runs
+    #[arg(long, conflicts_with_all = ["keep", "jobs"])]
+    past: bool,
     /// Keep the scratch folder, to look at outputs and logs
     #[arg(long)]
     keep: bool,
@@ -51,6 +55,9 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let (project, mut store) = context.open()?;
     let version = find::version(store.as_mut(), &args.dataset)?;
     let name = view::reference(&version.dataset, &version.subset, version.version);
+    if args.past {
+        return past(args, context, store.as_mut(), &version, &name);
+    }
     let jobs = jobs(args.jobs, &project);
     let root = project.root().to_owned();
     let site = Site::open(project, &root, context.variables.clone())?;
@@ -86,6 +93,30 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     conclude(&all, args)
 }
 
+/// Shows what is on record of earlier tries.
+fn past(
+    args: &Args,
+    context: &mut Context,
+    store: &mut dyn Store,
+    version: &MaterializationRecord,
+    name: &str,
+) -> CommandResult<()> {
+    let past = reproduce::past(store, version.attempt, args.deep)?;
+    let views: Vec<ReproductionView> =
+        past.iter().map(|it| ReproductionView::new(&it.attempt, &it.reproduction, &it.user)).collect();
+    if args.format.json {
+        return context.terminal.print_json(&views);
+    }
+    if views.is_empty() {
+        context.terminal.note(format_args!("nobody made {name} again so far"));
+    }
+    let layout = context.layout();
+    for view in &views {
+        context.terminal.print(&render::past(view, &layout))?;
+    }
+    Ok(())
+}
+
 /// Takes in what comes of it, and tells people as it comes.
 struct Watch<'a> {
     args: &'a Args,
@@ -106,7 +137,7 @@ impl Watch<'_> {
             Progress::Building(attempt, line) => self.terminal.note(format_args!("{}: {line}", attempt.step)),
             Progress::Ended(attempt, reproduction, kept) => {
                 self.record(attempt.id, reproduction);
-                let view = ReproductionView::new(attempt, reproduction);
+                let view = ReproductionView::new(attempt, reproduction, &self.by.0);
                 if !self.args.format.json && self.trouble.is_ok() {
                     let all = !self.args.deep || self.terminal.is_verbose();
                     self.trouble = self.terminal.print(&render::attempt(&view, all));

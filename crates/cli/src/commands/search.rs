@@ -1,5 +1,6 @@
 //! `runstone search`: attempts by anything that is recorded of them.
 
+use runstone_core::hash::CONTENT_PREFIX;
 use runstone_core::lineage::store::{MetricRange, Search};
 use runstone_core::reference::ParseRefError;
 use runstone_core::store::VersionRef;
@@ -37,7 +38,7 @@ pub(crate) struct Args {
     param: Vec<Pair>,
     /// A code file: its path, or the first digits of its content (`b3:…`)
     #[arg(long, value_name = "PATH|b3:HASH")]
-    code: Option<String>,
+    code: Option<CodeArg>,
     /// A reported number: `f1>=0.8`, `loss<0.1`, `f1=0.9`, of a slice `f1[region=eu]>0.5`
     #[arg(long, value_name = "CONDITION")]
     metric: Vec<MetricArg>,
@@ -66,7 +67,7 @@ pub(crate) struct Args {
     #[arg(long)]
     failed: bool,
     /// At most so many
-    #[arg(long, short = 'n', default_value_t = 50, value_name = "N")]
+    #[arg(long, short = 'n', default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     #[command(flatten)]
     format: FormatArgs,
@@ -101,6 +102,21 @@ impl std::str::FromStr for HashArg {
                 forms: "b3: and at least four digits",
             }),
         }
+    }
+}
+
+/// A code file, by path or content.
+#[derive(Debug, Clone)]
+struct CodeArg(String);
+
+impl std::str::FromStr for CodeArg {
+    type Err = ParseRefError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if !text.starts_with(CONTENT_PREFIX) {
+            return Ok(Self(text.to_owned()));
+        }
+        text.parse::<HashArg>().map(|hash| Self(format!("{CONTENT_PREFIX}{}", hash.0)))
     }
 }
 
@@ -163,7 +179,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
             limit: args.limit,
         },
         params: args.param.iter().map(|pair| (pair.0.clone(), pair.1.clone())).collect(),
-        code: args.code.clone(),
+        code: args.code.as_ref().map(|code| code.0.clone()),
     };
     let found = search::search(&mut *store, &wanted)?;
     if args.format.json {

@@ -9,13 +9,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use runstone_core::hash::ContentHash;
-use runstone_core::log::note::NoteKey;
-use runstone_core::record::ContentKind;
+use runstone_core::log::checkpoint::{Checkpoint, CheckpointError};
+use runstone_core::log::note::{Note, NoteKey};
+use runstone_core::record::{ContentKind, MaterializationRecord};
 use runstone_core::reference::{DatasetRef, ParseRefError};
-use runstone_core::store::{Store, StoredObject};
+use runstone_core::store::{Store, StoreError, StoredObject};
 use runstone_engine::project::Project;
-use runstone_engine::seal;
+use runstone_engine::seal::{self, SealError};
 use runstone_exec::objects::{ObjectError, ObjectKind, ObjectStore, Presence};
+use runstone_lineage::archive;
 use runstone_lineage::log::{self, LogReport};
 use serde::Serialize;
 
@@ -40,7 +42,7 @@ const NAMED: u32 = 5;
 #[command(after_help = "Examples:\n  \
     runstone verify\n  \
     runstone verify tickets/model@v3\n  \
-    runstone verify --log\n  \
+    runstone verify --log --checkpoint kept.note\n  \
     runstone verify model-v3.export --checkpoint kept.note\n  \
     runstone verify --json")]
 pub(crate) struct Args {
@@ -53,8 +55,8 @@ pub(crate) struct Args {
     /// A key that is known to be the project's (`runstone doctor` shows it); may be repeated
     #[arg(long, value_name = "KEY")]
     key: Vec<NoteKey>,
-    /// A checkpoint of earlier: the log must have gone on from it (exports)
-    #[arg(long, value_name = "FILE", requires = "what")]
+    /// A checkpoint of earlier that was kept elsewhere: the log must have gone on from it
+    #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
@@ -67,6 +69,8 @@ struct Report {
     bytes: u64,
     /// What was looked at of the log; none where only a version was asked about.
     log: Option<LogReport>,
+    /// Versions that were asked about and have no bytes, because they were given up by a rule.
+    evicted: Vec<String>,
     findings: Vec<Finding>,
 }
 
@@ -82,11 +86,12 @@ struct Finding {
 }
 
 pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
-    if let Some(folder) = args.what.as_ref().map(Path::new).filter(|path| path.join("manifest.note").exists()) {
-        return export::verify(folder, &args.key, args.checkpoint.as_deref(), args.format.json, context);
+    if let Some(folder) = args.what.as_ref().map(Path::new).filter(|path| archive::is_one(path)) {
+        let checkpoint = args.checkpoint.as_deref().map(read_text).transpose()?;
+        return export::verify(folder, &args.key, checkpoint, args.format.json, context);
     }
-    if args.checkpoint.is_some() {
-        return Err(CommandError::usage("--checkpoint is for exports; the first argument is no folder of one"));
+    if args.checkpoint.is_some() && args.what.is_some() {
+        return Err(CommandError::usage("--checkpoint is about the log: give the folder of an export, or no name"));
     }
     let dataset: Option<DatasetRef> = match &args.what {
         Some(text) => Some(text.parse().map_err(|error: ParseRefError| CommandError::usage(error.to_string()))?),
@@ -98,10 +103,19 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         let objects = open_objects(&project)?;
         let roots: Vec<StoredObject> = match &dataset {
             None => store.objects()?.into_iter().filter(|object| !object.evicted).collect(),
-            Some(dataset) => find::versions(&mut *store, dataset)?
-                .into_iter()
-                .map(|it| StoredObject { hash: it.hash, kind: it.kind, size: it.size, evicted: false })
-                .collect(),
+            Some(dataset) => {
+                let all = find::versions(&mut *store, dataset)?;
+                let gone = store.evicted(&all.iter().map(|it| it.hash).collect::<Vec<_>>())?;
+                let (evicted, stored): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| gone.contains(&it.hash));
+                report.evicted.extend(evicted.iter().map(|it| view::reference(&it.dataset, &it.subset, it.version)));
+                let object = |it: MaterializationRecord| StoredObject {
+                    hash: it.hash,
+                    kind: it.kind,
+                    size: it.size,
+                    evicted: false,
+                };
+                stored.into_iter().map(object).collect()
+            }
         };
         let all = reachable(&objects, &roots, &mut report)?;
         report.objects = all.len();
@@ -128,18 +142,43 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
 fn check_record(args: &Args, project: &Project, store: &mut dyn Store, report: &mut Report) -> CommandResult<()> {
     let plain = |kind, message| Finding { kind, hash: None, message, versions: Vec::new() };
     if !args.log {
-        report.findings.extend(store.check()?.into_iter().map(|message| plain("record", message)));
+        let found = match store.check() {
+            Err(StoreError::Damaged(message)) => vec![message],
+            found => found?,
+        };
+        report.findings.extend(found.into_iter().map(|message| plain("record", message)));
     }
-    seal::seal(project, store)?;
     let mut keys = args.key.clone();
     if keys.is_empty() {
         keys.push(log::verifier_key(project.id(), &seal::signing_key(project)?)?);
     }
-    let checked = log::check(store, project.id(), &keys, &mut |_, _| {})?;
+    let mut kept: Vec<Checkpoint> = seal::kept_checkpoint(project)?.into_iter().collect();
+    if let Some(path) = &args.checkpoint {
+        kept.push(signed_checkpoint(path, &keys)?);
+    }
+    let unsealed = match seal::seal(project, store) {
+        Err(SealError::Log(error)) if error.is_damage() => Some(error.to_string()),
+        sealed => sealed.map(|_| None)?,
+    };
+    let checked = log::check(store, project.id(), &keys, &kept, &mut |_, _| {})?;
     let findings = checked.findings.iter();
     report.findings.extend(findings.map(|it| plain(it.kind, format!("{} {}", it.subject, it.message))));
+    // What is in the way of new leaves has a better name as a rule.
+    report.findings.extend(unsealed.filter(|_| report.findings.is_empty()).map(|message| plain("log", message)));
     report.log = Some(checked);
     Ok(())
+}
+
+/// A checkpoint that somebody kept, which is worth no more than its signature.
+fn signed_checkpoint(path: &Path, keys: &[NoteKey]) -> CommandResult<Checkpoint> {
+    let no = |why: String| CommandError::usage(format!("{} is no checkpoint: {why}", path.display()));
+    let note = Note::parse(read_text(path)?.as_bytes()).map_err(|error| no(error.to_string()))?;
+    note.verify(keys).map_err(|error| no(error.to_string()))?;
+    note.text().parse().map_err(|error: CheckpointError| no(error.to_string()))
+}
+
+fn read_text(path: &Path) -> CommandResult<String> {
+    std::fs::read_to_string(path).map_err(|error| CommandError::io(format!("cannot read {}", path.display()), error))
 }
 
 /// Every object that the roots need, each once. What a damaged folder needs is not known.
@@ -236,6 +275,12 @@ fn render(report: &Report) -> String {
         out.push_str(&format!("; {leaves} of the log under {}", count(log.checkpoints, "checkpoint")));
     }
     out.push_str(&format!("{verdict}\n"));
+    for version in &report.evicted {
+        out.push_str(&format!(
+            "{} was given up; `runstone reproduce` says whether it comes again\n",
+            harmless(version)
+        ));
+    }
     for finding in &report.findings {
         out.push_str(&format!("{} {}\n", paint(BAD, finding.kind), harmless(&finding.message)));
         for version in &finding.versions {

@@ -6,7 +6,7 @@ use runstone_core::reference::{DatasetRef, RunRef, RunTaskRef};
 use runstone_core::store::Store;
 use runstone_exec::objects::ObjectStore;
 use runstone_lineage::difference::Difference;
-use runstone_lineage::why::{self, Explanation};
+use runstone_lineage::why::{self, Before, Explanation};
 use runstone_lineage::{find, view};
 use serde::Serialize;
 
@@ -75,6 +75,8 @@ struct Answer {
     summary: String,
     reason: Option<String>,
     fingerprint: Option<String>,
+    /// What it is compared with; of a reused task, what stands for it.
+    nearest: Option<Before>,
     /// In what it differs from what stood before; the first step of the explanation has more.
     differences: Vec<Difference>,
     /// Absent where nothing was asked yet.
@@ -137,6 +139,7 @@ fn of_task(store: &mut dyn Store, objects: &ObjectStore, run: &RunRecord, task: 
         summary: summary(task.state, attempt.as_ref(), explanation.as_ref()),
         reason: task.reason.clone(),
         fingerprint: task.fingerprint.map(|fingerprint| fingerprint.to_string()),
+        nearest: nearest(attempt.as_ref(), explanation.as_ref()),
         differences: first_differences(explanation.as_ref()),
         explanation,
     })
@@ -154,9 +157,18 @@ fn of_attempt(store: &mut dyn Store, objects: &ObjectStore, id: NodeId, version:
         summary: summary(TaskState::Succeeded, attempt.as_ref(), Some(&explanation)),
         reason: None,
         fingerprint: attempt.map(|it| it.fingerprint.to_string()),
+        nearest: nearest(None, Some(&explanation)),
         differences: first_differences(Some(&explanation)),
         explanation: Some(explanation),
     })
+}
+
+/// Without an explanation the attempt itself is what stands.
+fn nearest(attempt: Option<&AttemptRecord>, explanation: Option<&Explanation>) -> Option<Before> {
+    match explanation {
+        Some(explanation) => explanation.steps.first()?.before.clone(),
+        None => attempt.map(Before::from),
+    }
 }
 
 fn first_differences(explanation: Option<&Explanation>) -> Vec<Difference> {

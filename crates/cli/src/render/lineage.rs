@@ -39,13 +39,17 @@ pub(crate) fn text(view: &LineageView, layout: &Layout) -> String {
 
 /// A line that says which limit cut a walk, where one did.
 pub(crate) fn cut_note(cut: Option<Cut>) -> String {
-    let Some(cut) = cut else { return String::new() };
+    cut.map(|cut| format!("{}\n", paint(DOUBT, &cut_text(cut)))).unwrap_or_default()
+}
+
+/// Which limit cut a walk.
+pub(crate) fn cut_text(cut: Cut) -> String {
     let option = match cut {
         Cut::Depth => "--depth",
         Cut::Nodes => "--nodes",
         Cut::Time => "--time",
     };
-    format!("{}\n", paint(DOUBT, &format!("not everything is shown: {option} cut it")))
+    format!("not everything is shown: {option} cut it")
 }
 
 fn headline(version: &VersionView) -> String {
@@ -54,6 +58,9 @@ fn headline(version: &VersionView) -> String {
     parts.push(paint(DIM, version.short_hash()));
     if version.tainted {
         parts.push(paint(DOUBT, "tainted"));
+    }
+    if version.evicted {
+        parts.push(paint(DIM, "evicted"));
     }
     parts.join("  ")
 }

@@ -1,5 +1,6 @@
 //! How results look to people: words, tables, trees, diagrams. Everything here makes text of values and prints none.
 
+pub(crate) mod asserted;
 pub(crate) mod closing;
 pub(crate) mod derivation;
 pub(crate) mod diagram;
@@ -10,6 +11,7 @@ pub(crate) mod metrics;
 pub(crate) mod outcome;
 pub(crate) mod quantity;
 pub(crate) mod reproduction;
+pub(crate) mod retention;
 pub(crate) mod rows;
 pub(crate) mod style;
 pub(crate) mod svg;

@@ -6,14 +6,31 @@ use runstone_core::reproduction::{DifferenceKind, Verdict};
 use super::derivation::short_hash;
 use super::quantity::{duration, number, size};
 use super::style::{BAD, BOLD, DIM, DOUBT, GOOD, paint};
-use super::{count, harmless};
+use super::time::date_time;
+use super::{Layout, count, harmless};
 use crate::view::reproduction::{DifferenceView, MetricView, OutputView, ReproductionView, Reproductions};
 
 /// An attempt with what is to be said about it; with `all` its outputs also where they are identical.
 pub(crate) fn attempt(it: &ReproductionView, all: bool) -> String {
+    format!("{}\n{}", headline(it), details(it, all))
+}
+
+/// An earlier try: the same with when and by whom.
+pub(crate) fn past(it: &ReproductionView, layout: &Layout) -> String {
+    let (user, host) = (harmless(&it.user), harmless(&it.host));
+    let when = date_time(it.ended_at.0, layout.zone);
+    format!("{}  {}\n{}", headline(it), paint(DIM, &format!("{when} by {user} on {host}")), details(it, false))
+}
+
+/// `identical model{lr=0.1} in run #42  1.23 s`.
+fn headline(it: &ReproductionView) -> String {
     let verdict = paint(style(it.verdict), word(it.verdict));
     let task = paint(BOLD, &harmless(&it.task));
-    let mut out = format!("{verdict} {task} in run #{}  {}\n", it.run_number, duration(it.wall_us));
+    format!("{verdict} {task} in run #{}  {}", it.run_number, duration(it.wall_us))
+}
+
+fn details(it: &ReproductionView, all: bool) -> String {
+    let mut out = String::new();
     for line in it.message.iter().flat_map(|message| message.lines()) {
         out.push_str(&format!("  {}\n", harmless(line)));
     }
@@ -146,6 +163,7 @@ mod tests {
             ended_at: Rfc3339(Timestamp(1_234_567)),
             wall_us: 1_234_567,
             platform: "linux-x86_64".into(),
+            user: "ada".into(),
             host: "lab".into(),
             tool_version: "0".into(),
         }

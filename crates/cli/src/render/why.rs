@@ -46,9 +46,13 @@ pub(crate) fn text(explanation: &Explanation) -> String {
                 out.push_str(&format!("{inner}{line}\n"));
             }
         }
-        let next = step.causes.iter().rev().filter_map(|cause| {
-            Some((cause.explained_by?, depth + usize::from(from.is_some()), Some(cause.difference.name.as_str())))
-        });
+        let is_told = |at: usize, cause: &Cause| {
+            step.causes[..at].iter().any(|earlier| earlier.explained_by == cause.explained_by)
+        };
+        let next =
+            step.causes.iter().enumerate().rev().filter(|(at, cause)| !is_told(*at, cause)).filter_map(|(_, cause)| {
+                Some((cause.explained_by?, depth + usize::from(from.is_some()), Some(cause.difference.name.as_str())))
+            });
         todo.extend(next);
     }
     out.push_str(&first_causes(explanation));

@@ -35,6 +35,7 @@ pub(crate) struct ReproductionView {
     pub(crate) ended_at: Rfc3339,
     pub(crate) wall_us: u64,
     pub(crate) platform: String,
+    pub(crate) user: String,
     pub(crate) host: String,
     pub(crate) tool_version: String,
 }
@@ -86,7 +87,7 @@ impl Reproductions {
 }
 
 impl ReproductionView {
-    pub(crate) fn new(attempt: &AttemptRecord, it: &Reproduction) -> Self {
+    pub(crate) fn new(attempt: &AttemptRecord, it: &Reproduction, user: &str) -> Self {
         let metric = |metric: &runstone_core::reproduction::MetricDifference| MetricView {
             metric: metric.name.clone(),
             slice: metric.slice.clone(),
@@ -107,6 +108,7 @@ impl ReproductionView {
             ended_at: Rfc3339(it.ended),
             wall_us: it.ended.since(it.started),
             platform: it.platform.clone(),
+            user: user.to_owned(),
             host: it.host.clone(),
             tool_version: it.tool_version.clone(),
         }

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be prepared fails the test")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::SystemTime;
 
 use runstone_core::attempt::Cause;
 use runstone_core::cell::Cell;
@@ -290,6 +292,16 @@ impl Fixture {
         let applied = self.store.commit(Ownership { run: run.id, epoch: 1 }, now, changes).unwrap();
         let is_done = |applied: &Applied| !matches!(applied, Applied::Stale | Applied::Busy(_));
         assert!(applied.iter().all(is_done), "{applied:?}");
+    }
+
+    /// Goes on at the real time, once an object was made long before that, as far as clocks can tell.
+    pub(crate) fn let_time_pass(&mut self, object: ContentHash) {
+        let changed = self.objects.path(object).metadata().unwrap();
+        let changed = changed.ctime() * 1_000_000 + changed.ctime_nsec() / 1000;
+        while self.now < changed + 100_000 {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            self.now = i64::try_from(now.as_micros()).unwrap();
+        }
     }
 
     fn tick(&mut self) -> Timestamp {

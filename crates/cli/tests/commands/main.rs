@@ -236,6 +236,8 @@ fn gc_removes_only_what_nothing_needs() {
     let mut batch = runstone_exec::objects::Batch::default();
     let orphan = fixture.objects().put_bytes(b"orphan", &mut batch).unwrap();
     fixture.objects().sync(batch).unwrap();
+    // What is older than the run: nobody who is at it can count on it.
+    fixture.let_time_pass(orphan);
     let run = fixture.begin(&[("model", "")]);
     fixture.log(&run, "0.1", "", "");
 
@@ -244,6 +246,7 @@ fn gc_removes_only_what_nothing_needs() {
     let args = ["gc", "--spare", "0s", "--runs-older-than", "0s", "--keep-runs", "0", "--json"];
     let planned = fixture.runstone(&[&args[..], &["--dry-run"]].concat()).json();
     assert_eq!((planned["objects"].as_u64(), planned["runs"].as_u64()), (Some(1), Some(2)));
+    assert_eq!((planned["object_bytes"].as_u64(), planned["evicted"].as_array().unwrap().len()), (Some(6), 0));
     assert!(fixture.objects().path(orphan).exists());
     assert_eq!(fixture.runstone(&args).json()["objects"], 1);
     assert!(!fixture.objects().path(orphan).exists());
@@ -251,6 +254,36 @@ fn gc_removes_only_what_nothing_needs() {
     let left: Vec<_> = std::fs::read_dir(fixture.project().runs_dir()).unwrap().map(|it| it.unwrap().path()).collect();
     assert_eq!(left, [live], "only the live run keeps its folder");
     fixture.runstone(&["verify"]).ok();
+}
+
+#[test]
+fn rules_give_versions_up_and_say_why() {
+    let fixture = Fixture::two_runs();
+    let explained = |fixture: &Fixture, version: &str| {
+        let all = fixture.runstone(&["gc", "--explain", version, "--json"]).json();
+        (all[0]["decision"].as_str().unwrap().to_owned(), all[0]["rule"].as_str().map(str::to_owned))
+    };
+    assert_eq!(explained(&fixture, "demo/model@v1"), ("no_rule".to_owned(), None));
+    let rule =
+        "retention: {objects: [{match: 'demo/model*', keep_versions: 0, younger_than: 0s, keep_inputs_of: []}]}\n";
+    std::fs::write(fixture.path("runstone.yaml"), rule).unwrap();
+    let doctor = fixture.runstone(&["doctor"]).ok();
+    assert!(doctor.contains("keep demo/model*") && doctor.contains("latest, tagged, what took over 10"), "{doctor}");
+    let latest = fixture.runstone(&["datasets", "demo/model", "--json"]).json()[0]["version"].as_i64().unwrap();
+    assert_eq!(explained(&fixture, &format!("demo/model@v{latest}")).0, "latest");
+    assert_eq!(explained(&fixture, "demo/model@v1"), ("evict".to_owned(), Some("demo/model*".to_owned())));
+    let out = fixture.runstone(&["gc", "--spare", "0s", "--dry-run"]).ok();
+    assert!(out.contains("1 version of demo/model*"), "{out}");
+    let done = fixture.runstone(&["gc", "--spare", "0s", "--json"]).json();
+    assert_eq!(done["evicted"][0]["dataset"], "demo/model");
+    assert_eq!(done["rules"][0]["object_bytes"], done["evicted"][0]["size_bytes"]);
+    assert_eq!(explained(&fixture, "demo/model@v1").0, "evicted");
+    assert!(fixture.runstone(&["datasets", "demo/model"]).ok().contains("evicted"));
+    assert!(fixture.runstone(&["lineage", "demo/model@v1"]).ok().contains("evicted"));
+    assert_eq!(fixture.runstone(&["checkout", "demo/model@v1", "x"]).code, 5);
+    fixture.runstone(&["verify"]).ok();
+    let verified = fixture.runstone(&["verify", "demo/model@v1"]).ok();
+    assert!(verified.contains("@v1 was given up"), "{verified}");
 }
 
 #[test]

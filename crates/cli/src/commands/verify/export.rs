@@ -14,16 +14,10 @@ use crate::render::{count, harmless};
 pub(super) fn verify(
     folder: &Path,
     keys: &[NoteKey],
-    checkpoint: Option<&Path>,
+    checkpoint: Option<String>,
     json: bool,
     context: &mut Context,
 ) -> CommandResult<()> {
-    let checkpoint = checkpoint
-        .map(|path| {
-            std::fs::read_to_string(path)
-                .map_err(|error| CommandError::io(format!("cannot read {}", path.display()), error))
-        })
-        .transpose()?;
     let report = archive::verify(folder, &Trust { keys: keys.to_vec(), checkpoint })?;
     if json {
         context.terminal.print_json(&report)?;
