@@ -174,6 +174,7 @@ mod tests {
             fingerprint: Fingerprint::from_bytes([0; 32]),
             created: Timestamp(0),
             end: None,
+            reusable: false,
             reused_from: None,
         };
         Snapshot { runs: vec![run()], attempts: (1..=attempts).map(attempt).collect(), ..Snapshot::default() }

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use crate::project::Project;
+use crate::running::Ran;
 
 const CHAIN: &str = "
 pipeline: chain
@@ -18,16 +19,23 @@ fn can_trace() -> bool {
     Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).output().is_ok_and(|output| output.status.success())
 }
 
-/// Runs the pipeline and kills whoever makes the call for the `nth` time.
-fn killed_at(call: &str, nth: u32) {
-    let project = Project::new(CHAIN);
-    let inner = project.command(&["run", "--jobs", "2"]);
+/// Runs a command and kills it in the thread that first makes the call for the `nth` time.
+fn killed(project: &Project, args: &[&str], call: &str, nth: u32) -> Ran {
+    traced(project, args, call, &["-f", "-o", "/dev/null", "-e", &format!("inject={call}:signal=KILL:when={nth}")])
+}
+
+fn traced(project: &Project, args: &[&str], call: &str, how: &[&str]) -> Ran {
+    let inner = project.command(args);
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-    command.args(["-e", &format!("inject={call}:signal=KILL:when={nth}")]);
+    command.args(["-qq", "-e", &format!("trace={call}")]).args(how);
     command.arg(inner.get_program()).args(inner.get_args()).current_dir(project.path("")).env_clear();
     command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut code = project.start_command(command).wait().code;
+    project.start_command(command).wait()
+}
+
+fn killed_at(call: &str, nth: u32) {
+    let project = Project::new(CHAIN);
+    let mut code = killed(&project, &["run", "--jobs", "2"], call, nth).code;
     // A supervisor that dies takes its attempt with it, which is tried again; a second death is a failure of the run.
     for _ in 0..3 {
         if code != 0 {
@@ -51,10 +59,14 @@ fn killed_at(call: &str, nth: u32) {
     assert_eq!(project.run(&[]).executed(), [""; 0], "{call} {nth}");
 }
 
-#[expect(clippy::print_stderr, reason = "whoever reads the result must see what it does not cover")]
 fn sweep(call: &str, moments: impl IntoIterator<Item = u32>) {
+    sweep_with(call, moments, |nth| killed_at(call, nth));
+}
+
+#[expect(clippy::print_stderr, reason = "whoever reads the result must see what it does not cover")]
+fn sweep_with(call: &str, moments: impl IntoIterator<Item = u32>, test: impl FnMut(u32)) {
     if can_trace() {
-        moments.into_iter().for_each(|nth| killed_at(call, nth));
+        moments.into_iter().for_each(test);
     } else {
         eprintln!("not tested: being killed in {call} needs strace");
     }
@@ -82,4 +94,72 @@ fn killed_while_folders_are_made_and_messages_sent() {
     sweep("mkdir", [2, 5, 270, 274, 277]);
     sweep("sendto", 1..=2);
     sweep("write", [3, 5, 8]);
+}
+
+/// An export is there as a whole or not at all, and what is left of one that was not finished is in nobody's way.
+#[test]
+fn killed_while_an_export_is_written() {
+    let project = Project::new(CHAIN);
+    project.run(&[]);
+    project.runstone(&["verify"]).ok();
+    let export = ["export", "--all", "--objects", "--to", "out"];
+    for (call, moments) in [("write", 1..=20), ("mkdir", 1..=8), ("/rename", 1..=2), ("openat", 30..=60)] {
+        let mut kills = 0;
+        sweep_with(call, moments.step_by(3), |nth| {
+            kills += u32::from(killed(&project, &export, call, nth).code != 0);
+            if project.exists("out") {
+                project.runstone(&export).code(6);
+            } else {
+                project.runstone(&export).ok();
+            }
+            project.runstone(&["verify", "out"]).ok();
+            assert!(!project.exists("out.partial"), "{call} {nth}");
+            std::fs::remove_dir_all(project.path("out")).unwrap();
+        });
+        assert!(kills > 0 || !can_trace(), "nobody was killed in {call}");
+    }
+    project.runstone(&["verify"]).ok();
+}
+
+/// Everything that ended is in the log, once.
+fn assert_sealed(project: &Project, moment: &str) {
+    let report = project.json(&["verify"]);
+    assert_eq!((&report["findings"], &report["log"]["unlogged"]), (&serde_json::json!([]), &0.into()), "{moment}");
+    let attempts = project.json(&["search", "--limit", "1000"]).as_array().unwrap().len();
+    assert_eq!(report["log"]["leaves"], attempts, "{moment}");
+}
+
+const ONE: &str = "pipeline: one\nsteps:\n  step: {cache: never, run: 'echo 1 > $OUT_STEP'}\n";
+
+#[test]
+fn killed_while_the_key_is_made() {
+    for call in ["/^link", "getrandom"] {
+        sweep_with(call, 1..=4, |nth| {
+            let project = Project::new(ONE);
+            killed(&project, &["run"], call, nth);
+            project.run(&[]);
+            assert!(project.read(".runstone/signing-key").len() == 65, "{call} {nth}");
+            assert_sealed(&project, &format!("{call} {nth}"));
+        });
+    }
+}
+
+/// A run brings what ended into the log when it is over: the last writes of its first thread, which is the only one here
+/// that is traced.
+#[test]
+fn killed_while_the_log_is_sealed() {
+    let project = Project::new(ONE);
+    project.run(&[]);
+    let mut kills = 0;
+    sweep_with("pwrite64", 1..=12, |nth| {
+        let inject = format!("inject=pwrite64:signal=KILL:when={nth}");
+        let ran = traced(&project, &["run"], "pwrite64", &["-o", "/dev/null", "-e", &inject]);
+        if project.show("latest")["state"] == "running" {
+            project.runstone(&["resume"]).ok();
+        } else {
+            kills += u32::from(ran.code != 0);
+        }
+        assert_sealed(&project, &format!("write {nth}"));
+    });
+    assert!(kills > 0 || !can_trace(), "nobody was killed after the run was over");
 }

@@ -66,6 +66,27 @@ steps:
     project.runstone(&["reproduce", "p/nothing"]).code(4);
 }
 
+#[test]
+fn verdicts_stay_on_record() {
+    let project = Project::new(
+        "pipeline: p\nsteps:\n  a: {run: 'echo 1 > $OUT_A'}\n  b: {in: {a: a}, run: 'cat $IN_A > $OUT_B; date +%N >> $OUT_B'}\n",
+    );
+    project.run(&[]);
+    project.runstone(&["reproduce", "p/b", "--past"]).ok().says(&["nobody made p/b@v1 again so far"]);
+    project.runstone(&["reproduce", "p/b", "--deep"]).code(1);
+    project.runstone(&["reproduce", "p/a"]).ok();
+    let past = project.runstone(&["reproduce", "p/b", "--past"]).ok();
+    past.prints(&["differs b in run #1", " by ", "b  differs: b3:"]);
+    let verdicts = |name: &str| -> Vec<String> {
+        let past = project.json(&["reproduce", name, "--past", "--deep"]);
+        let one =
+            |it: &serde_json::Value| format!("{} {}", it["task"].as_str().unwrap(), it["verdict"].as_str().unwrap());
+        past.as_array().unwrap().iter().map(one).collect()
+    };
+    assert_eq!(verdicts("p/b"), ["a identical", "b differs", "a identical"], "newest first");
+    assert_eq!(verdicts("p/a"), ["a identical", "a identical"]);
+}
+
 /// Whether environments can be made without a network.
 fn has_venv() -> bool {
     let output = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
