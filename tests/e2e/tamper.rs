@@ -344,6 +344,7 @@ fn an_earlier_checkpoint_tells_a_log_that_was_rolled_back() {
     let ran = record.after(|_| {});
     assert!(ran.code == 1 && findings(&ran).contains("leaves was signed, and now it has"), "{ran:?}");
     project.runstone(&["export", "--all", "--to", "not.export"]).code(5).says(&["does not go on from what it was"]);
+    project.runstone(&["verify"]).code(1).says(&["on purpose, remove", "last-checkpoint"]);
     std::fs::remove_file(project.path(".runstone/last-checkpoint")).unwrap();
     project.runstone(&["verify"]).ok();
     let told = project.runstone(&["verify", "--checkpoint", "newest.note"]).code(1);

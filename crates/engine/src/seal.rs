@@ -69,7 +69,13 @@ pub enum SealError {
 pub fn seal(project: &Project, store: &mut dyn Store) -> Result<Sealed, SealError> {
     let key = signing_key(project)?;
     let kept = kept_checkpoint(project)?;
-    let sealed = log::seal(store, project.id(), &key, kept.as_ref(), clock::now())?;
+    let sealed = log::seal(store, project.id(), &key, kept.as_ref(), clock::now()).map_err(|error| {
+        if kept.is_none() || !error.is_damage() {
+            return error;
+        }
+        let path = checkpoint_path(project);
+        error.hint(format!("if the record was put back to an earlier state on purpose, remove {}", path.display()))
+    })?;
     if let Some(last) = sealed.last.as_ref().filter(|last| kept.is_none_or(|kept| last.size > kept.size)) {
         let path = checkpoint_path(project);
         // Of two who do this at once the one who is behind may be the last one: its checkpoint is as true.

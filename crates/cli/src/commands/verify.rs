@@ -124,8 +124,9 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
             finding.versions = versions_of(&mut *store, finding.hash.as_deref())?;
         }
     }
+    let mut hints = Vec::new();
     if dataset.is_none() {
-        check_record(args, &project, &mut *store, &mut report)?;
+        hints = check_record(args, &project, &mut *store, &mut report)?;
     }
     if args.format.json {
         context.terminal.print_json(&report)?;
@@ -134,12 +135,21 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     }
     match report.findings.len() {
         0 => Ok(()),
-        several => Err(CommandError::new(ErrorKind::Failed, format!("{} found", count(several, "problem")))),
+        several => {
+            let error = CommandError::new(ErrorKind::Failed, format!("{} found", count(several, "problem")));
+            Err(hints.into_iter().fold(error, CommandError::hint))
+        }
     }
 }
 
-/// Whether the record agrees with itself and with the log.
-fn check_record(args: &Args, project: &Project, store: &mut dyn Store, report: &mut Report) -> CommandResult<()> {
+/// Whether the record agrees with itself and with the log. Gives what could be done about a log that is not signed any
+/// more.
+fn check_record(
+    args: &Args,
+    project: &Project,
+    store: &mut dyn Store,
+    report: &mut Report,
+) -> CommandResult<Vec<String>> {
     let plain = |kind, message| Finding { kind, hash: None, message, versions: Vec::new() };
     if !args.log {
         let found = match store.check() {
@@ -157,16 +167,20 @@ fn check_record(args: &Args, project: &Project, store: &mut dyn Store, report: &
         kept.push(signed_checkpoint(path, &keys)?);
     }
     let unsealed = match seal::seal(project, store) {
-        Err(SealError::Log(error)) if error.is_damage() => Some(error.to_string()),
+        Err(SealError::Log(error)) if error.is_damage() => Some(error),
         sealed => sealed.map(|_| None)?,
     };
     let checked = log::check(store, project.id(), &keys, &kept, &mut |_, _| {})?;
     let findings = checked.findings.iter();
     report.findings.extend(findings.map(|it| plain(it.kind, format!("{} {}", it.subject, it.message))));
-    // What is in the way of new leaves has a better name as a rule.
-    report.findings.extend(unsealed.filter(|_| report.findings.is_empty()).map(|message| plain("log", message)));
     report.log = Some(checked);
-    Ok(())
+    let Some(unsealed) = unsealed else { return Ok(Vec::new()) };
+    // What is in the way of new leaves has a better name as a rule.
+    if report.findings.is_empty() {
+        report.findings.push(plain("log", unsealed.to_string()));
+    }
+    // That this command says more is no help here.
+    Ok(unsealed.hints.into_iter().filter(|hint| !hint.contains("runstone verify")).collect())
 }
 
 /// A checkpoint that somebody kept, which is worth no more than its signature.
