@@ -17,16 +17,16 @@ use crate::postgres::session::{Tx, TxResult};
 use crate::postgres::value::{array, get};
 use crate::postgres::{attempts, datasets};
 
-/// All publications that the publications `$1` were made of, these included, as ids, `$2` at most. Runs in the schema
-/// `runstone` and touches indexes only.
+/// All publications that the publications `$1` were made of, these included, as an array of ids, `$2` at most. Runs in
+/// the schema `runstone` and touches indexes only.
 pub const CLOSURE_UP: &str = "WITH RECURSIVE up(id) AS ( \
          SELECT unnest($1::bigint[]) \
      UNION \
          SELECT c.mat_id FROM up JOIN materialization m ON m.id = up.id JOIN consumed c ON c.attempt_id = m.attempt_id) \
      SELECT array_agg(id) AS nodes FROM (SELECT id FROM up LIMIT $2) AS found";
 
-/// All publications that were made of the publications `$1`, these included, as ids, `$2` at most. Runs in the schema
-/// `runstone` and touches indexes only.
+/// All publications that were made of the publications `$1`, these included, as an array of ids, `$2` at most. Runs in
+/// the schema `runstone` and touches indexes only.
 pub const CLOSURE_DOWN: &str = "WITH RECURSIVE down(id) AS ( \
          SELECT unnest($1::bigint[]) \
      UNION \
