@@ -221,7 +221,8 @@ fn objects(project: &Project) -> BTreeMap<PathBuf, (u64, u64)> {
             let stat = entry.path().symlink_metadata().unwrap();
             if stat.is_dir() {
                 walk(&entry.path(), found);
-            } else {
+            } else if entry.file_name() != "owner.lock" {
+                // Who asks whether somebody works in a scratch place leaves a name in it.
                 found.insert(entry.path(), (stat.len(), stat.ino()));
             }
         }
@@ -247,24 +248,27 @@ fn facts(project: &Project) -> (Facts, usize) {
 fn a_dry_run_foretells_all_and_changes_nothing() {
     let project = project();
     project.write("runstone.yaml", &format!("{LAX}  events: {{older_than: 0s}}\n"));
-    std::fs::create_dir_all(project.path(".runstone/scratch/left")).unwrap();
+    std::fs::create_dir_all(project.path(".runstone/scratch/0190cf3e-7a2e-7c57-8a2e-2b6f0c1d9e01")).unwrap();
     let mut batch = runstone_exec::objects::Batch::default();
     let (opened, _) = open(&project.path(""));
     let site = drive::site(opened, &project.path(""));
     site.objects.put_bytes(b"nobody names it", &mut batch).unwrap();
     site.objects.sync(batch).unwrap();
     let (record, files) = (facts(&project), objects(&project));
-    let mut foretold = report(project.drive(&["gc", "--dry-run"]));
+    // The names of those who asked are not of the same length.
+    let without_names = |mut report: Value| {
+        let of_scratch = report["scratch"]["bytes"].take().as_u64().unwrap();
+        report["freed_bytes"] = (report["freed_bytes"].as_u64().unwrap() - of_scratch).into();
+        report
+    };
+    let mut foretold = without_names(report(project.drive(&["gc", "--dry-run"])));
     assert_eq!((facts(&project), objects(&project)), (record.clone(), files.clone()));
-    let done = report(project.drive(&["gc"]));
+    let done = without_names(report(project.drive(&["gc"])));
     assert_eq!(foretold["dry_run"], true);
     foretold["dry_run"] = false.into();
     assert_eq!(done, foretold);
     let after = objects(&project);
-    assert_eq!(
-        done["freed_bytes"].as_u64().unwrap() - done["scratch"]["bytes"].as_u64().unwrap(),
-        bytes(&files) - bytes(&after)
-    );
+    assert_eq!(done["freed_bytes"].as_u64().unwrap(), bytes(&files) - bytes(&after));
     assert!(bytes(&files) > bytes(&after));
     assert_eq!((done["unneeded"]["count"].as_u64(), done["scratch"]["count"].as_u64()), (Some(1), Some(1)));
     assert_eq!(done["events"].as_u64(), Some(record.1 as u64));
