@@ -8,6 +8,7 @@ mod declare;
 mod event;
 mod fold;
 mod location;
+mod met;
 mod migrate;
 pub mod postgres;
 mod prefix;

@@ -13,6 +13,7 @@ use runstone_core::store::{Direction, WalkLimit};
 use sqlx::postgres::PgBindIterExt;
 
 use super::edges;
+use crate::met::{self, Met};
 use crate::postgres::session::{Tx, TxResult};
 use crate::postgres::value::{array, get};
 use crate::postgres::{attempts, datasets};
@@ -106,13 +107,13 @@ async fn whole(tx: &mut Tx<'_>, start: &[i64], direction: Direction, nodes: u32)
         Direction::Down => (CLOSURE_DOWN, READERS),
     };
     let query = tx.query(sql).bind(start).bind(i64::from(nodes) + 1);
-    let publications: BTreeSet<i64> = array(tx.row(query).await?.as_ref(), "nodes")?.into_iter().collect();
+    let publications = met::nodes(array(tx.row(query).await?.as_ref(), "nodes")?);
     if publications.len() > nodes as usize {
         return Ok(None);
     }
-    let query = tx.query(attempts).bind(publications.iter().copied().bind_iter());
-    let attempts = array(tx.row(query).await?.as_ref(), "nodes")?.into_iter().collect();
-    Ok(Some(Met { publications, attempts, cut: None }.closure()))
+    let query = tx.query(attempts).bind(publications.iter().map(|id| id.0).bind_iter());
+    let attempts = met::nodes(array(tx.row(query).await?.as_ref(), "nodes")?);
+    Ok(Some(Closure { materializations: publications, attempts, cut: None }))
 }
 
 async fn by_level(tx: &mut Tx<'_>, start: Vec<i64>, direction: Direction, limit: WalkLimit) -> TxResult<Closure> {
@@ -148,36 +149,4 @@ async fn by_level(tx: &mut Tx<'_>, start: Vec<i64>, direction: Direction, limit:
         depth += 1;
     }
     Ok(met.closure())
-}
-
-/// What a walk met.
-#[derive(Debug, Default)]
-struct Met {
-    publications: BTreeSet<i64>,
-    attempts: BTreeSet<i64>,
-    cut: Option<Cut>,
-}
-
-impl Met {
-    /// Those not met yet, in order, as many as the limit allows.
-    fn visit(&mut self, ids: impl IntoIterator<Item = i64>, most: u32) -> Vec<i64> {
-        let mut fresh = Vec::new();
-        for id in ids {
-            if self.publications.contains(&id) {
-                continue;
-            }
-            if self.publications.len() >= most as usize {
-                self.cut.get_or_insert(Cut::Nodes);
-                break;
-            }
-            self.publications.insert(id);
-            fresh.push(id);
-        }
-        fresh
-    }
-
-    fn closure(self) -> Closure {
-        let nodes = |ids: BTreeSet<i64>| ids.into_iter().map(NodeId).collect();
-        Closure { materializations: nodes(self.publications), attempts: nodes(self.attempts), cut: self.cut }
-    }
 }

@@ -9,6 +9,7 @@ use runstone_core::store::{Direction, WalkLimit};
 use rusqlite::{CachedStatement, Transaction, params};
 
 use super::edges;
+use crate::met::Met;
 use crate::sqlite::{Outcome, attempts, datasets};
 
 /// Given a publication: the attempt that made it.
@@ -40,9 +41,7 @@ pub(super) fn closure(
             start.push(id.0);
         }
     }
-    let mut walk = Walk::new(tx, direction, limit)?;
-    walk.run(start)?;
-    Ok(walk.closure())
+    Walk::new(tx, direction, limit)?.run(start)
 }
 
 /// The graph around publications, with its records.
@@ -71,10 +70,7 @@ struct Walk<'tx> {
     /// From an attempt to the publications beyond it.
     publications_of: CachedStatement<'tx>,
     limit: WalkLimit,
-    publications: HashSet<i64>,
-    attempts: HashSet<i64>,
     until: Option<Instant>,
-    cut: Option<Cut>,
 }
 
 impl<'tx> Walk<'tx> {
@@ -87,66 +83,37 @@ impl<'tx> Walk<'tx> {
             attempts_of: tx.prepare_cached(attempts_of)?,
             publications_of: tx.prepare_cached(publications_of)?,
             limit,
-            publications: HashSet::new(),
-            attempts: HashSet::new(),
             until: limit.time.and_then(|time| Instant::now().checked_add(time)),
-            cut: None,
         })
     }
 
-    fn run(&mut self, start: Vec<i64>) -> Outcome<()> {
-        let mut frontier = self.visit(start);
+    fn run(mut self, start: Vec<i64>) -> Outcome<Closure> {
+        let mut met = Met::default();
+        let mut frontier = met.visit(start, self.limit.nodes);
         let mut depth = 0;
         while !frontier.is_empty() {
             let reached = follow(&mut self.attempts_of, &frontier)?;
-            let mut attempts: Vec<i64> = reached.into_iter().filter(|id| !self.attempts.contains(id)).collect();
+            let mut attempts: Vec<i64> = reached.into_iter().filter(|id| !met.attempts.contains(id)).collect();
             if self.limit.depth.is_some_and(|most| depth >= most) {
                 if !attempts.is_empty() {
-                    self.cut.get_or_insert(Cut::Depth);
+                    met.cut.get_or_insert(Cut::Depth);
                 }
                 break;
             }
             if !attempts.is_empty() && self.until.is_some_and(|until| Instant::now() >= until) {
-                self.cut.get_or_insert(Cut::Time);
+                met.cut.get_or_insert(Cut::Time);
                 break;
             }
             attempts.sort_unstable();
             attempts.dedup();
-            self.attempts.extend(&attempts);
+            met.attempts.extend(&attempts);
             let mut beyond = follow(&mut self.publications_of, &attempts)?;
             beyond.sort_unstable();
             beyond.dedup();
-            frontier = self.visit(beyond);
+            frontier = met.visit(beyond, self.limit.nodes);
             depth += 1;
         }
-        Ok(())
-    }
-
-    /// Those not seen yet, as many as the limit allows.
-    fn visit(&mut self, ids: Vec<i64>) -> Vec<i64> {
-        let most = usize::try_from(self.limit.nodes).unwrap_or(usize::MAX);
-        let mut fresh = Vec::new();
-        for id in ids {
-            if self.publications.contains(&id) {
-                continue;
-            }
-            if self.publications.len() >= most {
-                self.cut.get_or_insert(Cut::Nodes);
-                break;
-            }
-            self.publications.insert(id);
-            fresh.push(id);
-        }
-        fresh
-    }
-
-    fn closure(self) -> Closure {
-        let sorted = |ids: HashSet<i64>| {
-            let mut ids: Vec<NodeId> = ids.into_iter().map(NodeId).collect();
-            ids.sort_unstable();
-            ids
-        };
-        Closure { materializations: sorted(self.publications), attempts: sorted(self.attempts), cut: self.cut }
+        Ok(met.closure())
     }
 }
 
