@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
     let root = project.root().to_owned();
     let site = Site::open(project, &root, context.variables.clone())?;
     let crew = context.crew(jobs)?;
-    let options = Options { keep: args.keep, tool_version: env!("CARGO_PKG_VERSION").to_owned() };
+    let options = Options { deep: args.deep, keep: args.keep, tool_version: env!("CARGO_PKG_VERSION").to_owned() };
     let control = |control: reproduce::Control| stop_on_signals(move |how| control.stop(how));
     let mut watch = Watch {
         args,
@@ -74,11 +74,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> CommandResult<()> {
         trouble: Ok(()),
     };
     let mut tell = |progress: &Progress<'_>| watch.hear(progress);
-    if args.deep {
-        reproduce::reproduce_closure(&site, store.as_mut(), &crew, version.attempt, &options, &mut tell, control)?;
-    } else {
-        reproduce::reproduce(&site, store.as_mut(), &crew, version.attempt, &options, &mut tell, control)?;
-    }
+    reproduce::reproduce(&site, store.as_mut(), &crew, version.attempt, &options, &mut tell, control)?;
     let Watch { views, kept, trouble, .. } = watch;
     trouble?;
     let all = Reproductions::new(name, views);

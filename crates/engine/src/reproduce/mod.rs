@@ -47,6 +47,8 @@ pub use scratch::abandoned;
 /// How to do it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
+    /// Everything that the attempt rests on as well.
+    pub deep: bool,
     /// The scratch place stays, for people to look at.
     pub keep: bool,
     /// Version of the binary, for the record.
@@ -152,8 +154,10 @@ impl Session {
     }
 }
 
-/// Does the work behind an attempt again, and compares. `tell` hears what is going on, `control` receives the way to end it
-/// early.
+/// Does the work behind an attempt again, compares, and gives what came of it. With `deep` everything it rests on comes first:
+/// each attempt once, with the inputs on record, also where one before it came out otherwise. An input whose bytes are gone is the one that was just
+/// made again, where that is identical. What does not need each other is done at once, as far as the crew has room. `tell`
+/// hears what is going on, `control` receives the way to end it early.
 ///
 /// # Errors
 /// [`ReproduceError`]; that it cannot be done again, or comes out otherwise, is an answer and no error.
@@ -165,39 +169,8 @@ pub fn reproduce(
     options: &Options,
     tell: &mut dyn FnMut(&Progress<'_>),
     control: impl FnOnce(Control),
-) -> Result<Reproduction, ReproduceError> {
-    let mut all = go(site, store, crew, (attempt, false), options, tell, control)?;
-    all.pop().ok_or(ReproduceError::Unknown(attempt))
-}
-
-/// The same for everything that an attempt rests on, itself last: each attempt once, with the inputs on record, also where
-/// one before it came out otherwise. An input whose bytes are gone is the one that was just made again, where that is
-/// identical. What does not need each other is done at once, as far as the crew has room.
-///
-/// # Errors
-/// As [`reproduce`].
-pub fn reproduce_closure(
-    site: &Site,
-    store: &mut dyn Store,
-    crew: &Crew,
-    attempt: NodeId,
-    options: &Options,
-    tell: &mut dyn FnMut(&Progress<'_>),
-    control: impl FnOnce(Control),
 ) -> Result<Vec<Reproduction>, ReproduceError> {
-    go(site, store, crew, (attempt, true), options, tell, control)
-}
-
-fn go(
-    site: &Site,
-    store: &mut dyn Store,
-    crew: &Crew,
-    (attempt, deep): (NodeId, bool),
-    options: &Options,
-    tell: &mut dyn FnMut(&Progress<'_>),
-    control: impl FnOnce(Control),
-) -> Result<Vec<Reproduction>, ReproduceError> {
-    let links = closure(store, attempt, deep)?;
+    let links = closure(store, attempt, options.deep)?;
     if links.is_empty() {
         return Err(ReproduceError::Unknown(attempt));
     }
@@ -209,7 +182,7 @@ fn go(
         site: Site { aside: Some(aside), ..site.for_another_run() },
         crew: crew.clone(),
         scratch,
-        deep,
+        deep: options.deep,
         tool_version: options.tool_version.clone(),
     };
     let (sender, words) = channel();

@@ -10,7 +10,7 @@ use runstone_core::record::{AttemptKind, RunState};
 use runstone_core::reproduction::{DifferenceKind, Reproduction, Verdict};
 use runstone_core::store::{RunFilter, Store, VersionRef};
 use runstone_engine::Crew;
-use runstone_engine::reproduce::{Options, Progress, abandoned, reproduce, reproduce_closure};
+use runstone_engine::reproduce::{Options, Progress, abandoned, reproduce};
 use runstone_exec::local::journal;
 
 use crate::project::Project;
@@ -44,7 +44,7 @@ pub(crate) fn main(
     let version = versions.iter().find(|version| version.subset == words[1]).unwrap_or_else(|| panic!("{versions:?}"));
     let (attempt, site) = (version.attempt, drive::site(project.clone(), project.root()));
     let has = |flag: &str| words.iter().any(|word| word == flag);
-    let options = Options { keep: has("--keep"), tool_version: "test".to_owned() };
+    let options = Options { deep: has("--deep"), keep: has("--keep"), tool_version: "test".to_owned() };
     let mut tell = |progress: &Progress<'_>| {
         if let Progress::Ended(attempt, reproduction, kept) = progress {
             println!(
@@ -53,12 +53,7 @@ pub(crate) fn main(
             );
         }
     };
-    let (store, options) = (store.as_mut(), &options);
-    if has("--deep") {
-        reproduce_closure(&site, store, crew, attempt, options, &mut tell, drop).unwrap();
-    } else {
-        reproduce(&site, store, crew, attempt, options, &mut tell, drop).unwrap();
-    }
+    reproduce(&site, store.as_mut(), crew, attempt, &options, &mut tell, drop).unwrap();
     ExitCode::SUCCESS
 }
 
